@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * GLib calls the writer with fields that live on the caller's stack. The writer copies them into
+ * one block of memory, hangs that on a queue and goes; the log thread takes records off in batches
+ * and waits for the sink as long as it likes. A record counts against the bounds until it is
+ * written, so that a batch the sink does not take makes no room.
+ *
+ * A record remembers the sink that was in force when it was logged. Before the thread runs, after
+ * it ended, and for a fatal record, whoever logs writes by itself: then nobody would come back to
+ * it.
+ *
+ * Locks and counts that our threads share are of pthread and C, not GLib's, here and elsewhere:
+ * ThreadSanitizer sees into the one and not into the other.
+ */
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log-console.h"
+#include "base/log-id.h"
+#include "base/log-journal.h"
+
+#define LOG_MAX_RECORDS 8192
+#define LOG_MAX_BYTES   (8 * 1024 * 1024)
+#define LOG_BATCH       256
+#define LOG_PATIENCE    (2 * G_TIME_SPAN_SECOND)
+
+typedef enum LogSink {
+        LOG_SINK_CONSOLE,
+        LOG_SINK_JOURNAL,
+} LogSink;
+
+typedef struct LogRecord LogRecord;
+
+/* The keys and values follow the fields in the same block. */
+struct LogRecord {
+        LogRecord *next;
+        size_t size;
+        gint64 time;
+        GLogLevelFlags level;
+        LogSink sink;
+        size_t n_fields;
+        GLogField fields[];
+};
+
+typedef struct LogQueue {
+        LogRecord *first, **last;
+        size_t n, size; /* with those that are being written */
+} LogQueue;
+
+typedef struct Log {
+        int level;       /* atomic */
+        int sink;        /* atomic */
+        guint64 dropped; /* atomic */
+
+        pthread_mutex_t lock; /* of all that follows */
+        pthread_cond_t wanted, drained;
+        LogQueue queue;
+        bool running;  /* the thread will come for what is queued */
+        bool sleeping; /* it waits to be woken */
+        bool stopping;
+
+        pthread_t thread;
+        guint64 reported; /* the thread's own: how many of the dropped it has told of */
+} Log;
+
+static Log logger = {
+        .level = G_LOG_LEVEL_INFO,
+        .sink = LOG_SINK_CONSOLE,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .wanted = PTHREAD_COND_INITIALIZER,
+        .drained = PTHREAD_COND_INITIALIZER,
+        .queue = { .last = &logger.queue.first },
+};
+
+static void
+log_count_dropped(size_t n)
+{
+        __atomic_fetch_add(&logger.dropped, n, __ATOMIC_RELAXED);
+}
+
+/* To GLib a field of length 0 is a pointer for the writer of whoever made it. */
+static bool
+field_is_text(const GLogField *field)
+{
+        return field->length != 0 && field->value;
+}
+
+static size_t
+field_length(const GLogField *field)
+{
+        return field->length < 0 ? strlen(field->value) : (size_t)field->length;
+}
+
+static char *
+record_add(LogRecord *record, const GLogField *field, char *bytes)
+{
+        size_t key = strlen(field->key) + 1, value = field_length(field);
+
+        record->fields[record->n_fields++] = (GLogField){
+                .key = memcpy(bytes, field->key, key),
+                .value = memcpy(bytes + key, field->value, value),
+                .length = field->length,
+        };
+        bytes[key + value] = '\0';
+
+        return bytes + key + value + 1;
+}
+
+static const char *
+record_priority(GLogLevelFlags level)
+{
+        return level & G_LOG_LEVEL_ERROR                              ? "3"
+               : level & (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING) ? "4"
+               : level & G_LOG_LEVEL_MESSAGE                          ? "5"
+               : level & G_LOG_LEVEL_INFO                             ? "6"
+                                                                      : "7";
+}
+
+/* NULL when there is no memory. */
+static LogRecord *
+record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
+{
+        size_t size = sizeof(LogRecord) + (n_fields + 2) * sizeof(GLogField);
+        bool has_priority = false;
+        LogRecord *record;
+        char *bytes;
+
+        for (size_t i = 0; i < n_fields; i++)
+                if (field_is_text(&fields[i]))
+                        size += strlen(fields[i].key) + field_length(&fields[i]) + 2;
+
+        record = g_try_malloc(size);
+        if (!record)
+                return NULL;
+
+        *record = (LogRecord){
+                .size = size,
+                .time = g_get_real_time(),
+                .level = level,
+                .sink = (LogSink)__atomic_load_n(&logger.sink, __ATOMIC_RELAXED),
+        };
+        bytes = (char *)&record->fields[n_fields + 2];
+
+        for (size_t i = 0; i < n_fields; i++) {
+                if (!field_is_text(&fields[i]))
+                        continue;
+                if (strcmp(fields[i].key, "PRIORITY") == 0)
+                        has_priority = true;
+                bytes = record_add(record, &fields[i], bytes);
+        }
+        g_assert(bytes == (char *)record + size);
+
+        /* g_log_structured_array() adds none. */
+        if (!has_priority)
+                record->fields[record->n_fields++] =
+                        (GLogField){ "PRIORITY", record_priority(level), -1 };
+        record->fields[record->n_fields++] = (GLogField){ "SYSLOG_IDENTIFIER", G_LOG_DOMAIN, -1 };
+
+        return record;
+}
+
+static void
+record_free_all(LogRecord *records)
+{
+        while (records) {
+                LogRecord *next = records->next;
+
+                g_free(records);
+                records = next;
+        }
+}
+
+/* What waits in @text is written, and @n, the number of its records, counted if that fails. */
+static bool
+log_flush_text(GString *text, size_t *n, gint64 patience)
+{
+        bool written = text->len == 0 || log_console_write(text->str, text->len, patience);
+
+        if (!written)
+                log_count_dropped(*n);
+        g_string_truncate(text, 0);
+        *n = 0;
+
+        return written;
+}
+
+/* Writes a list of records in their order, and what the journal does not take to the console.
+ * False when some went nowhere. */
+static bool
+log_write(const LogRecord *records, gint64 patience)
+{
+        g_autoptr(GString) text = g_string_new(NULL);
+        bool colours = log_console_has_colours(), written = true;
+        size_t n = 0;
+
+        for (const LogRecord *record = records; record; record = record->next) {
+                if (record->sink == LOG_SINK_JOURNAL) {
+                        written &= log_flush_text(text, &n, patience);
+                        if (log_journal_write(record->level, record->fields, record->n_fields))
+                                continue;
+                }
+                log_console_format(text, record->time, record->level, record->fields,
+                                   record->n_fields, colours);
+                n++;
+        }
+
+        return log_flush_text(text, &n, patience) && written;
+}
+
+/* Under the lock. Returns up to LOG_BATCH records, which still count. */
+static LogRecord *
+queue_take(LogQueue *queue)
+{
+        LogRecord *first = queue->first, **link = &queue->first;
+
+        for (size_t i = 0; i < LOG_BATCH && *link; i++)
+                link = &(*link)->next;
+
+        queue->first = *link;
+        if (!queue->first)
+                queue->last = &queue->first;
+        *link = NULL;
+
+        return first;
+}
+
+static void
+queue_release(LogQueue *queue, const LogRecord *records)
+{
+        for (; records; records = records->next) {
+                queue->n--;
+                queue->size -= records->size;
+        }
+}
+
+/* On the log thread: says how many records are missing. */
+static void
+log_report_dropped(void)
+{
+        guint64 dropped = log_get_dropped();
+        g_autofree char *message = NULL;
+        g_autofree char *count = NULL;
+        g_autofree LogRecord *record = NULL;
+
+        if (dropped == logger.reported || !log_is_enabled(G_LOG_LEVEL_WARNING))
+                return;
+
+        count = g_strdup_printf("%" G_GUINT64_FORMAT, dropped - logger.reported);
+        message = g_strdup_printf("%s log records were dropped: they came faster than they could "
+                                  "be written",
+                                  count);
+        const GLogField fields[] = {
+                { "MESSAGE", message, -1 },
+                { "MESSAGE_ID", LOG_ID_DROPPED, -1 },
+                { "GLIB_DOMAIN", G_LOG_DOMAIN, -1 },
+                { "AGITATOR_DROPPED", count, -1 },
+        };
+
+        record = record_new(G_LOG_LEVEL_WARNING, fields, G_N_ELEMENTS(fields));
+        if (record && log_write(record, -1))
+                logger.reported = dropped;
+}
+
+static void *
+log_run(void *unused)
+{
+        LogQueue *queue = &logger.queue;
+
+        pthread_mutex_lock(&logger.lock);
+        while (queue->first || !logger.stopping) {
+                LogRecord *records;
+                bool has_room;
+
+                if (!queue->first) {
+                        logger.sleeping = true;
+                        pthread_cond_wait(&logger.wanted, &logger.lock);
+                        logger.sleeping = false;
+                        continue;
+                }
+
+                records = queue_take(queue);
+                pthread_mutex_unlock(&logger.lock);
+
+                log_write(records, -1);
+
+                pthread_mutex_lock(&logger.lock);
+                queue_release(queue, records);
+                has_room = queue->n <= LOG_MAX_RECORDS / 2;
+                pthread_mutex_unlock(&logger.lock);
+
+                record_free_all(records);
+                if (has_room)
+                        log_report_dropped();
+
+                pthread_mutex_lock(&logger.lock);
+                if (queue->n == 0)
+                        pthread_cond_broadcast(&logger.drained);
+        }
+        logger.running = false;
+        pthread_cond_broadcast(&logger.drained);
+        pthread_mutex_unlock(&logger.lock);
+
+        return NULL;
+}
+
+typedef enum PushResult {
+        PUSH_DONE,
+        PUSH_FULL,
+        PUSH_ALONE, /* nobody would come for it */
+} PushResult;
+
+static PushResult
+log_push(LogRecord *record)
+{
+        LogQueue *queue = &logger.queue;
+        PushResult result = PUSH_DONE;
+        bool wake = false;
+
+        pthread_mutex_lock(&logger.lock);
+        if (!logger.running) {
+                result = PUSH_ALONE;
+        } else if (queue->n >= LOG_MAX_RECORDS || record->size > LOG_MAX_BYTES - queue->size) {
+                result = PUSH_FULL;
+        } else {
+                *queue->last = record;
+                queue->last = &record->next;
+                queue->n++;
+                queue->size += record->size;
+                /* A wake-up is a system call: one is enough until the thread sleeps again. */
+                wake = logger.sleeping;
+                logger.sleeping = false;
+        }
+        pthread_mutex_unlock(&logger.lock);
+
+        if (wake)
+                pthread_cond_signal(&logger.wanted);
+
+        return result;
+}
+
+/* Under the lock: waits until all is written, or with @stopping until the thread has ended. */
+static void
+log_wait(bool stopping)
+{
+        gint64 due = g_get_monotonic_time() + LOG_PATIENCE;
+        const struct timespec until = {
+                .tv_sec = due / G_USEC_PER_SEC,
+                .tv_nsec = due % G_USEC_PER_SEC * 1000,
+        };
+        int result = 0;
+
+        while (result == 0 && logger.running && (stopping || logger.queue.n > 0))
+                result = pthread_cond_clockwait(&logger.drained, &logger.lock, CLOCK_MONOTONIC,
+                                                &until);
+}
+
+/* The process is about to abort: what led to this goes out first, and then the reason, on stderr
+ * in any case. */
+static void
+log_write_fatal(LogRecord *record)
+{
+        pthread_mutex_lock(&logger.lock);
+        if (logger.running && !pthread_equal(pthread_self(), logger.thread))
+                log_wait(false);
+        pthread_mutex_unlock(&logger.lock);
+
+        if (record->sink == LOG_SINK_JOURNAL &&
+            log_journal_write(record->level, record->fields, record->n_fields) &&
+            log_journal_has_stderr())
+                return;
+
+        record->sink = LOG_SINK_CONSOLE;
+        log_write(record, LOG_PATIENCE);
+}
+
+static GLogWriterOutput
+log_writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields, void *unused)
+{
+        bool is_fatal = level & (G_LOG_FLAG_FATAL | G_LOG_FLAG_RECURSION | G_LOG_LEVEL_ERROR);
+        g_autofree LogRecord *record = NULL;
+
+        if (!is_fatal && !log_is_enabled(level))
+                return G_LOG_WRITER_HANDLED;
+
+        record = record_new(level, fields, n_fields);
+        if (!record) {
+                log_count_dropped(1);
+                return G_LOG_WRITER_HANDLED;
+        }
+
+        if (is_fatal) {
+                log_write_fatal(record);
+                return G_LOG_WRITER_HANDLED;
+        }
+
+        switch (log_push(record)) {
+        case PUSH_DONE:
+                record = NULL; /* the thread's */
+                break;
+        case PUSH_FULL:
+                log_count_dropped(1);
+                break;
+        case PUSH_ALONE:
+                log_write(record, LOG_PATIENCE);
+                break;
+        }
+
+        return G_LOG_WRITER_HANDLED;
+}
+
+void
+log_start(void)
+{
+        sigset_t all, old;
+        int result;
+
+        /* localtime_r() need not. */
+        tzset();
+        log_configure(LOG_TARGET_AUTO, G_LOG_LEVEL_INFO);
+
+        /* Signals are for the threads that know what to do with them. The lock: a fatal record may
+         * ask who the thread is before pthread_create() has said so. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        pthread_mutex_lock(&logger.lock);
+        result = pthread_create(&logger.thread, NULL, log_run, NULL);
+        logger.running = result == 0;
+        pthread_mutex_unlock(&logger.lock);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+
+        g_log_set_writer_func(log_writer, NULL, NULL);
+        if (result == 0)
+                pthread_setname_np(logger.thread, "log");
+        else
+                g_warning("The log goes without a thread of its own: %s", g_strerror(result));
+}
+
+void
+log_configure(LogTarget target, GLogLevelFlags level)
+{
+        LogSink sink = LOG_SINK_CONSOLE;
+
+        switch (target) {
+        case LOG_TARGET_AUTO:
+                sink = log_journal_has_stderr() ? LOG_SINK_JOURNAL : LOG_SINK_CONSOLE;
+                break;
+        case LOG_TARGET_JOURNAL:
+                sink = LOG_SINK_JOURNAL;
+                break;
+        case LOG_TARGET_CONSOLE:
+                break;
+        }
+
+        __atomic_store_n(&logger.sink, (int)sink, __ATOMIC_RELAXED);
+        __atomic_store_n(&logger.level, (int)level, __ATOMIC_RELAXED);
+}
+
+void
+log_stop(void)
+{
+        bool ended;
+
+        pthread_mutex_lock(&logger.lock);
+        if (!logger.running) {
+                pthread_mutex_unlock(&logger.lock);
+                return;
+        }
+        logger.stopping = true;
+        logger.sleeping = false;
+        pthread_cond_signal(&logger.wanted);
+        log_wait(true);
+        ended = !logger.running;
+        pthread_mutex_unlock(&logger.lock);
+
+        /* A thread that still waits for its sink is left to it until the process ends. */
+        if (ended)
+                pthread_join(logger.thread, NULL);
+        else
+                pthread_detach(logger.thread);
+}
+
+bool
+log_is_enabled(GLogLevelFlags level)
+{
+        return (int)(level & G_LOG_LEVEL_MASK) <= __atomic_load_n(&logger.level, __ATOMIC_RELAXED);
+}
+
+guint64
+log_get_dropped(void)
+{
+        return __atomic_load_n(&logger.dropped, __ATOMIC_RELAXED);
+}

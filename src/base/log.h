@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+/*
+ * Where log records go. All code logs with GLib's g_log_structured(), g_debug() and their like,
+ * from any thread; the writer behind them copies the record into a bounded queue and returns, and a
+ * thread of its own hands it to the sink. So a slow or dead sink never holds up a session: what no
+ * longer fits is dropped, counted, and the count logged once there is room.
+ *
+ * Control bytes and invalid UTF-8 that came from a peer are escaped in every text sink; the
+ * journal's native protocol carries fields unchanged.
+ */
+
+typedef enum LogTarget {
+        LOG_TARGET_AUTO, /* the journal when stderr is connected to it, else the console */
+        LOG_TARGET_JOURNAL,
+        LOG_TARGET_CONSOLE, /* stderr: readable lines, colours only on a terminal */
+} LogTarget;
+
+/* Installs the writer and starts the thread. Once, first thing in main(): level info, target auto.
+ */
+void log_start(void);
+
+/* Takes effect for every record from now on. @level: the least important that is still logged,
+ * G_LOG_LEVEL_DEBUG to G_LOG_LEVEL_ERROR. Any thread. */
+void log_configure(LogTarget target, GLogLevelFlags level);
+
+/* Writes out what is queued, for two seconds at the most, and ends the thread; later records are
+ * written at once by whoever logs them. */
+void log_stop(void);
+
+/* False when a record of that level would be dropped anyway: a cheap question to ask before
+ * preparing one. Any thread. */
+bool log_is_enabled(GLogLevelFlags level);
+
+/* How many records were dropped so far: no room in the queue, or neither the sink nor stderr took
+ * them. Any thread. */
+guint64 log_get_dropped(void);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * agitatorctl: a table of verbs, a file for each. What stands before the verb is for the program,
+ * what follows it for the verb.
+ */
+
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <glib.h>
+#include <glib/gi18n.h>
+
+#include "ctl/call.h"
+
+#define EXIT_USAGE 2
+
+typedef struct Verb {
+        const char *name;
+        const char *summary;
+        int (*run)(int argc, char **argv);
+} Verb;
+
+static int help_run(int argc, char **argv);
+
+static const Verb verbs[] = {
+        { "call", CALL_SUMMARY, call_run },
+        { "help", N_("explain a verb"), help_run },
+};
+
+static const Verb *
+verb_find(const char *name)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
+                if (strcmp(verbs[i].name, name) == 0)
+                        return &verbs[i];
+        }
+
+        return NULL;
+}
+
+static int
+verb_run(const Verb *verb, int argc, char **argv)
+{
+        g_autofree char *name = g_strdup_printf("agitatorctl %s", verb->name);
+
+        g_set_prgname(name); /* so that the verb's --help shows how it is called */
+        return verb->run(argc, argv);
+}
+
+static int
+verb_unknown(const char *name)
+{
+        fprintf(stderr, _("agitatorctl: there is no verb '%s'; see agitatorctl --help\n"), name);
+        return EXIT_USAGE;
+}
+
+static GOptionContext *
+main_context_new(gboolean *version)
+{
+        GOptionContext *context = g_option_context_new(_("VERB ..."));
+        GString *summary = g_string_new(_("Verbs:"));
+        const GOptionEntry entries[] = {
+                { "version", 0, 0, G_OPTION_ARG_NONE, version, N_("Print the version"), NULL },
+                { 0 },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++)
+                g_string_append_printf(summary, "\n  %-8s %s", verbs[i].name, _(verbs[i].summary));
+
+        g_option_context_set_summary(context, summary->str);
+        g_option_context_set_description(context, _("'agitatorctl help VERB' explains a verb."));
+        g_option_context_set_strict_posix(context, TRUE);
+        g_option_context_add_main_entries(context, entries, GETTEXT_PACKAGE);
+        g_string_free(summary, TRUE);
+        return context;
+}
+
+static int
+help_run(int argc, char **argv)
+{
+        g_autofree char *option = g_strdup("--help");
+
+        if (argc < 2) {
+                gboolean version = FALSE;
+                g_autoptr(GOptionContext) context = NULL;
+                g_autofree char *text = NULL;
+
+                g_set_prgname("agitatorctl");
+                context = main_context_new(&version);
+                text = g_option_context_get_help(context, TRUE, NULL);
+                fputs(text, stdout);
+                return EXIT_SUCCESS;
+        } else {
+                const Verb *verb = verb_find(argv[1]);
+                char *verb_argv[] = { argv[1], option, NULL };
+
+                return verb && verb->run != help_run ? verb_run(verb, 2, verb_argv)
+                                                     : verb_unknown(argv[1]);
+        }
+}
+
+int
+main(int argc, char **argv)
+{
+        g_autoptr(GOptionContext) context = NULL;
+        g_autoptr(GError) error = NULL;
+        gboolean version = FALSE;
+        const Verb *verb;
+
+        setlocale(LC_ALL, "");
+        bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
+        textdomain(GETTEXT_PACKAGE);
+        g_set_prgname("agitatorctl");
+
+        context = main_context_new(&version);
+        if (!g_option_context_parse(context, &argc, &argv, &error)) {
+                fprintf(stderr, "agitatorctl: %s\n", error->message);
+                return EXIT_USAGE;
+        }
+        if (version) {
+                printf("agitatorctl %s\n", PACKAGE_VERSION);
+                return EXIT_SUCCESS;
+        }
+        if (argc < 2) {
+                fprintf(stderr, _("agitatorctl: a verb is missing; see agitatorctl --help\n"));
+                return EXIT_USAGE;
+        }
+
+        verb = verb_find(argv[1]);
+        return verb ? verb_run(verb, argc - 1, argv + 1) : verb_unknown(argv[1]);
+}

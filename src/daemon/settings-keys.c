@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The defaults are here as text and in settings_new() and its like as values; a test holds them
+ * together.
+ */
+
+#include "daemon/settings-keys.h"
+
+#include <string.h>
+
+#include "proxy/settings.h"
+
+#define OPTIONAL(text) .fallback_text = (text), .fallback = SETTINGS_OPTIONAL
+#define REQUIRED       .fallback_text = "", .fallback = SETTINGS_REQUIRED
+#define INHERITED      .fallback = SETTINGS_INHERITED
+
+#define CHOICE(words) .read = settings_value_read_choice, .allowed = (words)
+#define CLAIM(words)  .read = settings_value_read_claim, .allowed = (words)
+#define COUNT(count)  .read = settings_value_read_count, .allowed = (count)
+#define TIME(span)    .read = settings_value_read_time, .allowed = (span)
+
+/* A choice is stored as an int. */
+G_STATIC_ASSERT(sizeof(BalanceMode) == sizeof(int));
+G_STATIC_ASSERT(sizeof(OnServerFailure) == sizeof(int));
+G_STATIC_ASSERT(sizeof(LogSessions) == sizeof(int));
+G_STATIC_ASSERT(sizeof(LogTarget) == sizeof(int));
+G_STATIC_ASSERT(sizeof(GLogLevelFlags) == sizeof(int));
+
+static const SettingsWord on_server_failure_words[] = {
+        { "failure", ON_SERVER_FAILURE_FAILURE },
+        { "reset", ON_SERVER_FAILURE_RESET },
+        { "close", ON_SERVER_FAILURE_CLOSE },
+        { NULL },
+};
+
+static const SettingsWord target_words[] = {
+        { "auto", LOG_TARGET_AUTO },
+        { "journal", LOG_TARGET_JOURNAL },
+        { "console", LOG_TARGET_CONSOLE },
+        { NULL },
+};
+
+static const SettingsWord level_words[] = {
+        { "error", G_LOG_LEVEL_CRITICAL }, { "warning", G_LOG_LEVEL_WARNING },
+        { "notice", G_LOG_LEVEL_MESSAGE }, { "info", G_LOG_LEVEL_INFO },
+        { "debug", G_LOG_LEVEL_DEBUG },    { NULL },
+};
+
+static const SettingsWord sessions_words[] = {
+        { "all", LOG_SESSIONS_ALL },
+        { "failed", LOG_SESSIONS_FAILED },
+        { "none", LOG_SESSIONS_NONE },
+        { NULL },
+};
+
+static const SettingsWord mode_words[] = {
+        { "failover", BALANCE_FAILOVER },
+        { "balance", BALANCE_LEAST },
+        { "round-robin", BALANCE_ROUND_ROBIN },
+        { NULL },
+};
+
+static const SettingsWord relay_words[] = { { "lines", false }, { "bytes", true }, { NULL } };
+
+static const SettingsWord result_words[] = { { "success", false }, { "failure", true }, { NULL } };
+
+static const SettingsCount threads_count = { 1, 256, "auto" };
+static const SettingsCount proxy_sessions_count = { 1, 10 * 1000 * 1000, "auto" };
+static const SettingsCount server_sessions_count = { 1, 10 * 1000 * 1000, "infinity" };
+static const SettingsCount weight_count = { 1, 1000, NULL };
+
+static const SettingsSpan short_span = { G_TIME_SPAN_MILLISECOND, G_TIME_SPAN_HOUR, false };
+static const SettingsSpan long_span = { G_TIME_SPAN_MILLISECOND, 365 * G_TIME_SPAN_DAY, true };
+static const SettingsSpan interval_span = { G_TIME_SPAN_SECOND, G_TIME_SPAN_DAY, false };
+
+#define FIELD(field) .offset = offsetof(Settings, field)
+static const SettingsKey proxy_keys[] = {
+        { "Threads", COUNT(&threads_count), FIELD(threads), OPTIONAL("auto") },
+        { "MaxSessions", COUNT(&proxy_sessions_count), FIELD(max_sessions), OPTIONAL("auto") },
+        { "ForwardedFor", CLAIM(settings_value_yes_no), FIELD(forwarded_for), OPTIONAL("no") },
+        { "TrustForwardedFor", settings_value_read_ranges, NULL, FIELD(trust), OPTIONAL("") },
+        { "RewriteHost", CLAIM(settings_value_yes_no), FIELD(rewrite_host), OPTIONAL("yes") },
+        { "ReportStatus", CLAIM(settings_value_yes_no), FIELD(report_status), OPTIONAL("yes") },
+        { "OnServerFailure", CHOICE(on_server_failure_words), FIELD(on_server_failure),
+          OPTIONAL("failure") },
+        { "RequestTimeout", TIME(&short_span), FIELD(request_timeout), OPTIONAL("10s") },
+        { "ConnectTimeout", TIME(&short_span), FIELD(connect_timeout), OPTIONAL("3s") },
+        { "SetupTimeout", TIME(&short_span), FIELD(setup_timeout), OPTIONAL("10s") },
+        { "IdleTimeout", TIME(&long_span), FIELD(idle_timeout), OPTIONAL("infinity") },
+        { "ThinkTimeout", TIME(&long_span), FIELD(think_timeout), OPTIONAL("infinity") },
+        { "StopTimeout", TIME(&long_span), FIELD(stop_timeout), OPTIONAL("30s") },
+        { "ResolveInterval", TIME(&interval_span), FIELD(resolve_interval), OPTIONAL("30s") },
+};
+
+static const SettingsKey log_keys[] = {
+        { "Target", CHOICE(target_words), FIELD(log_target), OPTIONAL("auto") },
+        { "Level", CHOICE(level_words), FIELD(log_level), OPTIONAL("info") },
+        { "Sessions", CHOICE(sessions_words), FIELD(log_sessions), OPTIONAL("all") },
+};
+#undef FIELD
+
+#define FIELD(field) .offset = offsetof(ListenerSettings, field)
+static const SettingsKey listener_keys[] = {
+        { "Listen", settings_value_read_listen, NULL, FIELD(listen), OPTIONAL("") },
+        { "Allow", settings_value_read_ranges, NULL, FIELD(allow), OPTIONAL("") },
+};
+#undef FIELD
+
+#define FIELD(field) .offset = offsetof(ServerSettings, field)
+static const SettingsKey server_keys[] = {
+        { "Address", settings_value_read_endpoint, NULL, FIELD(endpoint), REQUIRED },
+        { "MaxSessions", COUNT(&server_sessions_count), FIELD(max_sessions), OPTIONAL("infinity") },
+        { "Weight", COUNT(&weight_count), FIELD(weight), OPTIONAL("1") },
+        { "ConnectTimeout", TIME(&short_span), FIELD(connect_timeout), INHERITED },
+};
+#undef FIELD
+
+#define FIELD(field) .offset = offsetof(RouteSettings, field)
+static const SettingsKey route_keys[] = {
+        { "Path", settings_value_read_path, NULL, FIELD(path), REQUIRED },
+        { "Mode", CHOICE(mode_words), FIELD(mode), OPTIONAL("failover") },
+        { "Servers", .read = NULL, OPTIONAL("") },
+        { "Answer", .read = NULL, OPTIONAL("") },
+        { "Fallback", .read = NULL, OPTIONAL("") },
+        { "Relay", CLAIM(relay_words), FIELD(relay_bytes), OPTIONAL("lines") },
+        { "RewriteHost", CLAIM(settings_value_yes_no), FIELD(rewrite_host), INHERITED },
+        { "OnServerFailure", CHOICE(on_server_failure_words), FIELD(on_server_failure), INHERITED },
+        { "SetupTimeout", TIME(&short_span), FIELD(setup_timeout), INHERITED },
+        { "IdleTimeout", TIME(&long_span), FIELD(idle_timeout), INHERITED },
+        { "ThinkTimeout", TIME(&long_span), FIELD(think_timeout), INHERITED },
+};
+#undef FIELD
+
+#define FIELD(field) .offset = offsetof(AnswerSettings, field)
+static const SettingsKey answer_keys[] = {
+        { "Commands", settings_value_read_commands, NULL, FIELD(commands), OPTIONAL("") },
+        { "Result", CLAIM(result_words), FIELD(failure), OPTIONAL("success") },
+};
+#undef FIELD
+
+#define KEYS(keys) G_N_ELEMENTS(keys), keys
+static const SettingsKind kinds[] = {
+        [SETTINGS_PROXY] = { SETTINGS_PROXY, "Proxy", false, KEYS(proxy_keys) },
+        [SETTINGS_LOG] = { SETTINGS_LOG, "Log", false, KEYS(log_keys) },
+        [SETTINGS_LISTENER] = { SETTINGS_LISTENER, "Listener", true, KEYS(listener_keys) },
+        [SETTINGS_SERVER] = { SETTINGS_SERVER, "Server", true, KEYS(server_keys) },
+        [SETTINGS_ROUTE] = { SETTINGS_ROUTE, "Route", true, KEYS(route_keys) },
+        [SETTINGS_ANSWER] = { SETTINGS_ANSWER, "Answer", true, KEYS(answer_keys) },
+};
+
+G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == SETTINGS_KINDS);
+
+const SettingsKind *
+settings_kind_get(SettingsKindId id)
+{
+        return &kinds[id];
+}
+
+size_t
+settings_kind_find_key(const SettingsKind *kind, const char *name)
+{
+        size_t i = 0;
+
+        while (i < kind->n_keys && strcmp(kind->keys[i].name, name) != 0)
+                i++;
+
+        return i;
+}
+
+const char *
+settings_key_get_fallback(const SettingsKey *key)
+{
+        const SettingsKind *proxy = settings_kind_get(SETTINGS_PROXY);
+
+        if (key->fallback == SETTINGS_INHERITED)
+                key = &proxy->keys[settings_kind_find_key(proxy, key->name)];
+
+        return key->fallback_text;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One socket at a time. A refusal that the kernel knows of at once moves on to the next address; one
+ * that takes a while shows at the first write, and the owner then asks for the next.
+ */
+
+#include "net/dial.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+
+void
+dial_start(Dial *dial, AddressList *addresses)
+{
+        dial_clear(dial);
+        dial->addresses = addresses;
+}
+
+static int
+dial_address(const Address *address)
+{
+        fd_auto int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        if (fd < 0)
+                return FD_NONE;
+
+        /* Keepalive is set once the session has lasted long enough to need it. */
+        if (address->any.sa_family != AF_UNIX)
+                fd_set_nodelay(fd);
+        if (connect(fd, &address->any, address->length) < 0 && errno != EINPROGRESS)
+                return FD_NONE;
+
+        return fd_steal(&fd);
+}
+
+int
+dial_next(Dial *dial, int *error)
+{
+        *error = 0;
+        while (dial->addresses && dial->next < dial->addresses->n) {
+                int fd = dial_address(&dial->addresses->items[dial->next]);
+
+                if (fd < 0)
+                        *error = errno;
+                if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+                        return FD_NONE;
+
+                dial->next++;
+                if (fd >= 0)
+                        return fd;
+        }
+
+        return FD_NONE;
+}
+
+size_t
+dial_get_left(const Dial *dial)
+{
+        return dial->addresses ? dial->addresses->n - dial->next : 0;
+}
+
+void
+dial_clear(Dial *dial)
+{
+        address_list_unref(dial->addresses);
+        *dial = (Dial){ .addresses = NULL };
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the kinds of stream have in common: the watch, and what its events say about the kernel's
+ * readiness.
+ */
+
+#include "net/stream.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "base/fd.h"
+
+static void
+stream_on_event(void *data, uint32_t events)
+{
+        Stream *stream = data;
+
+        if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                stream->readable = true;
+        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+                stream->writable = true;
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                stream->ending = true;
+
+        stream->func(stream->data);
+}
+
+bool
+stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data)
+{
+        stream->func = func;
+        stream->data = data;
+        stream->awaits_write = !stream->writable;
+
+        /* What is there already is the first event. */
+        stream->readable = false;
+
+        return watch_start(&stream->watch,
+                           loop,
+                           stream->fd,
+                           stream->awaits_write ? WATCH_STREAM_WRITE : WATCH_STREAM,
+                           stream_on_event,
+                           stream);
+}
+
+StreamResult
+stream_wait_write(Stream *stream)
+{
+        stream->writable = false;
+        if (!stream->awaits_write && stream->watch.loop) {
+                stream->awaits_write = true;
+                watch_change(&stream->watch, WATCH_STREAM_WRITE);
+        }
+
+        return STREAM_WAIT;
+}
+
+StreamResult
+stream_break(Stream *stream, int error)
+{
+        stream->error = error;
+
+        return STREAM_BROKEN;
+}
+
+void
+stream_close(Stream *stream)
+{
+        if (!stream->ops)
+                return;
+
+        watch_forget(&stream->watch);
+        stream->ops->free(stream);
+        *stream = (Stream){ .fd = FD_NONE };
+}
+
+void
+stream_reset(Stream *stream)
+{
+        if (!stream->ops)
+                return;
+
+        if (fd_is_flushed(stream->fd))
+                fd_set_reset(stream->fd);
+        stream_close(stream);
+}

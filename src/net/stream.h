@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "base/loop.h"
+
+/*
+ * A connection: five verbs over a descriptor that never blocks. Nothing above net/ asks which kind
+ * it has.
+ *
+ * The stream remembers what the kernel last said, so that a read which must wait costs no system
+ * call: after a short read nothing more is there until the next edge (epoll(7), "Q9"). STREAM_WAIT
+ * is thus a promise that an event will come.
+ */
+
+typedef struct Stream Stream;
+
+typedef enum StreamResult {
+        STREAM_OK,     /* done, or some bytes; ask again */
+        STREAM_WAIT,   /* the kernel said "not now": an event will come */
+        STREAM_END,    /* the peer has said all it had to say; never from a write */
+        STREAM_BROKEN, /* reset or failed; stream_get_error() says why */
+} StreamResult;
+
+typedef struct StreamOps {
+        StreamResult (*handshake)(Stream *stream);
+        StreamResult (*read)(Stream *stream, void *data, size_t size, size_t *n);
+        StreamResult (*write)(Stream *stream, const void *data, size_t size, size_t *n);
+        StreamResult (*finish)(Stream *stream);
+        void (*free)(Stream *stream);
+} StreamOps;
+
+/* Embedded in its owner; all zero when there is no connection. */
+struct Stream {
+        const StreamOps *ops; /* NULL when there is no connection */
+        Watch watch;
+        int fd;
+        int error;       /* errno of STREAM_BROKEN */
+        bool readable;     /* an edge came and the kernel has not said "not now" since */
+        bool writable;     /* likewise */
+        bool ending;       /* an end or an error waits behind the bytes */
+        bool awaits_write; /* the watch asks for readiness to write too */
+        LoopFunc func;
+        void *data;
+};
+
+/* Takes @fd, a connected or connecting socket, as a plain connection. */
+void stream_open_tcp(Stream *stream, int fd);
+
+/* Calls @func with @data at every event of the connection from now on. False, with errno set, when
+ * the kernel can't watch it. */
+bool stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data);
+
+/* One more call of the function in the next turn: its share of this one is spent. */
+static inline void
+stream_again(Stream *stream)
+{
+        watch_again(&stream->watch);
+}
+
+static inline bool
+stream_is_open(const Stream *stream)
+{
+        return stream->ops != NULL;
+}
+
+/* Whatever must come before the first byte: nothing on a plain connection. */
+static inline StreamResult
+stream_handshake(Stream *stream)
+{
+        return stream->ops->handshake(stream);
+}
+
+/* Reads up to @size bytes; *@n of them, more than 0, with STREAM_OK and otherwise 0. */
+static inline StreamResult
+stream_read(Stream *stream, void *data, size_t size, size_t *n)
+{
+        return stream->ops->read(stream, data, size, n);
+}
+
+/* Writes up to @size bytes, which is not 0; *@n of them, more than 0, with STREAM_OK and otherwise 0.
+ * After STREAM_WAIT the same bytes are to be written again. */
+static inline StreamResult
+stream_write(Stream *stream, const void *data, size_t size, size_t *n)
+{
+        return stream->ops->write(stream, data, size, n);
+}
+
+/* Tells the peer that no more bytes follow; it may still be read from. Once. */
+static inline StreamResult
+stream_finish(Stream *stream)
+{
+        return stream->ops->finish(stream);
+}
+
+/* Closes the connection. Nothing happens when there is none. */
+void stream_close(Stream *stream);
+
+/* Closes it with a reset, so that the peer sees an error and not an end; plainly while bytes are on
+ * their way that a reset would destroy. */
+void stream_reset(Stream *stream);
+
+/* errno after STREAM_BROKEN. */
+static inline int
+stream_get_error(const Stream *stream)
+{
+        return stream->error;
+}
+
+/* For the implementations only: notes that the kernel said "not now" to a write and returns
+ * STREAM_WAIT; notes @error and returns STREAM_BROKEN. */
+StreamResult stream_wait_write(Stream *stream);
+StreamResult stream_break(Stream *stream, int error);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the client sends is only looked at for the reply to the command that is out; the rest of an
+ * environment that was refused half-way is thus discarded as it comes.
+ */
+
+#include "proxy/answer.h"
+
+#include <string.h>
+
+#define READS_PER_TURN 4
+
+void
+answer_start(Answer *answer, Stream *client, const char *const *commands, bool failure)
+{
+        *answer = (Answer){ .client = client, .commands = commands, .failure = failure };
+        agi_dialogue_init(&answer->dialogue);
+}
+
+void
+answer_skip(Answer *answer)
+{
+        answer->skips = true;
+}
+
+/* True when the client has broken. */
+static bool
+answer_read(Answer *answer, BufferPool *pool)
+{
+        char *scratch = buffer_pool_get_scratch(pool);
+        size_t n;
+
+        for (unsigned reads = 0; reads < READS_PER_TURN && !answer->ended; reads++) {
+                switch (stream_read(answer->client, scratch, BUFFER_SCRATCH_SIZE, &n)) {
+                case STREAM_OK:
+                        answer->bytes_in += n;
+                        agi_dialogue_reply(&answer->dialogue, scratch, n);
+                        break;
+                case STREAM_WAIT:
+                        return false;
+                case STREAM_END:
+                        answer->ended = true;
+                        answer->skips = true;
+                        return false;
+                case STREAM_BROKEN:
+                        return true;
+                }
+        }
+        if (!answer->ended)
+                stream_again(answer->client);
+
+        return false;
+}
+
+/* True when all that was said has left. */
+static bool
+answer_flush(Answer *answer, BufferPool *pool)
+{
+        size_t n;
+
+        while (buffer_length(&answer->out) > 0) {
+                StreamResult result = stream_write(
+                        answer->client, buffer_data(&answer->out), buffer_length(&answer->out), &n);
+
+                if (result == STREAM_WAIT)
+                        return false;
+                if (result == STREAM_BROKEN) {
+                        buffer_clear(&answer->out, pool);
+                        return true; /* reading will tell */
+                }
+                buffer_consume(&answer->out, pool, n);
+                answer->bytes_out += n;
+        }
+
+        return true;
+}
+
+static void
+answer_say(Answer *answer, const char *line, BufferPool *pool)
+{
+        buffer_append(&answer->out, pool, line, strlen(line));
+        buffer_append(&answer->out, pool, "\n", 1);
+}
+
+AnswerResult
+answer_run(Answer *answer, BufferPool *pool)
+{
+        if (answer_read(answer, pool))
+                return ANSWER_ENDED;
+
+        while (answer_flush(answer, pool) && !answer->finished) {
+                if (answer->dialogue.outstanding && !answer->skips)
+                        break;
+
+                if (*answer->commands && !answer->skips) {
+                        answer_say(answer, *answer->commands, pool);
+                        agi_dialogue_command(&answer->dialogue,
+                                             buffer_data(&answer->out),
+                                             buffer_length(&answer->out));
+                        answer->commands++;
+                } else if (answer->failure) {
+                        answer_say(answer, "FAILURE", pool);
+                        answer->failure = false;
+                } else {
+                        answer->finished = true;
+                        stream_finish(answer->client);
+                }
+        }
+
+        if (!answer->finished)
+                return ANSWER_RUNNING;
+
+        return answer->ended ? ANSWER_ENDED : ANSWER_SAID;
+}
+
+void
+answer_clear(Answer *answer, BufferPool *pool)
+{
+        buffer_clear(&answer->out, pool);
+        *answer = (Answer){ .client = NULL };
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "agi/agi-dialogue.h"
+#include "base/buffer.h"
+#include "net/stream.h"
+
+/*
+ * agitator as the FastAGI server: commands sent one by one, each reply awaited, then the end, or
+ * FAILURE and the end. [Answer] groups are played this way, and so is every refusal.
+ */
+
+typedef enum AnswerResult {
+        ANSWER_RUNNING,
+        ANSWER_SAID,  /* all is said, the end too; the client has yet to end */
+        ANSWER_ENDED, /* all is said, if it could be, and the client has ended or broken */
+} AnswerResult;
+
+/* Embedded in its owner; all zero before answer_start(). */
+typedef struct Answer {
+        Stream *client;
+        const char *const *commands; /* what is left of them; borrowed */
+        Buffer out;
+        AgiDialogue dialogue;
+        bool failure;
+        bool skips;    /* nothing is awaited any more */
+        bool ended;    /* the client has ended */
+        bool finished; /* the client has been told of the end */
+        uint64_t bytes_in, bytes_out;
+} Answer;
+
+/* Begins to say @commands (ended by NULL, without LF; borrowed) to @client, which must stay where it is. */
+void answer_start(Answer *answer, Stream *client, const char *const *commands, bool failure);
+
+/* Goes on: to be called at first and after every event of the client's stream, while it says RUNNING. A
+ * client that has ended is told the end at once, since it may still read. */
+AnswerResult answer_run(Answer *answer, BufferPool *pool);
+
+/* Awaits no more replies and leaves out what has not been said: the end comes at once. To be followed by
+ * answer_run(). */
+void answer_skip(Answer *answer);
+
+void answer_clear(Answer *answer, BufferPool *pool);

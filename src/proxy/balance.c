@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * failover and round-robin walk the list once round, from its head or from whose turn it is. balance
+ * looks for the fewest active sessions over weight, and begins to look where its turn is, so that ties
+ * go round too.
+ */
+
+#include "proxy/balance.h"
+
+#define BITS 64
+
+static bool
+balance_was_tried(const Balance *balance, unsigned i)
+{
+        return balance->tried && balance->tried[i / BITS] >> (i % BITS) & 1;
+}
+
+static void
+balance_mark(Balance *balance, unsigned i, unsigned n)
+{
+        if (!balance->tried)
+                balance->tried = g_new0(uint64_t, (n + BITS - 1) / BITS);
+        balance->tried[i / BITS] |= UINT64_C(1) << (i % BITS);
+}
+
+/* Fewer sessions over weight, without a division. */
+static bool
+is_less(const ServerSettings *a, unsigned a_active, const ServerSettings *b, unsigned b_active)
+{
+        return (uint64_t)a_active * b->weight < (uint64_t)b_active * a->weight;
+}
+
+static unsigned
+balance_find_least(const Balance *balance, const RouteSettings *route)
+{
+        const GPtrArray *servers = route->servers;
+        unsigned best = servers->len, best_active = 0;
+
+        for (unsigned k = 0; k < servers->len; k++) {
+                unsigned i = (balance->first + k) % servers->len;
+                const ServerSettings *server = servers->pdata[i];
+                unsigned active = server_get_active(server->server);
+
+                if (balance_was_tried(balance, i))
+                        continue;
+                if (best == servers->len || is_less(server, active, servers->pdata[best], best_active)) {
+                        best = i;
+                        best_active = active;
+                }
+        }
+
+        return best;
+}
+
+ServerSettings *
+balance_next(Balance *balance, RouteSettings *route)
+{
+        unsigned n = route->servers->len;
+        unsigned i = 0;
+
+        if (balance->n_tried == n)
+                return NULL;
+        if (balance->n_tried == 0 && route->mode != BALANCE_FAILOVER)
+                balance->first = __atomic_fetch_add(&route->turn, 1, __ATOMIC_RELAXED) % n;
+
+        switch (route->mode) {
+        case BALANCE_FAILOVER:
+        case BALANCE_ROUND_ROBIN:
+                i = (balance->first + balance->n_tried) % n;
+                break;
+        case BALANCE_LEAST:
+                i = balance_find_least(balance, route);
+                if (n > 1)
+                        balance_mark(balance, i, n);
+                break;
+        }
+        balance->n_tried++;
+
+        return route->servers->pdata[i];
+}
+
+void
+balance_clear(Balance *balance)
+{
+        g_free(balance->tried);
+        *balance = (Balance){ .tried = NULL };
+}

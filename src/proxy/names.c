@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One Name for each server that has to be looked up. Look-ups of all names are begun together, and
+ * again ResolveInterval= after the last of them has come back.
+ */
+
+#include "proxy/names.h"
+
+#include <gio/gio.h>
+
+#include "base/log-id.h"
+#include "net/resolver.h"
+
+typedef struct Name {
+        Names *names;
+        const ServerSettings *server;
+        AddressList *addresses; /* the last good answer */
+        bool failed;            /* the last time; so that only a change is logged */
+} Name;
+
+struct Names {
+        Settings *settings;
+        GPtrArray *items; /* of Name */
+        bool published;
+        unsigned pending;
+        GCancellable *cancellable;
+        guint timer, limit;
+        NamesFunc first_done; /* NULL once called */
+        void *data;
+};
+
+static void names_look_up(Names *names);
+
+static void
+names_finish_first(Names *names)
+{
+        NamesFunc first_done = names->first_done;
+
+        g_clear_handle_id(&names->limit, g_source_remove);
+        names->first_done = NULL;
+        if (first_done)
+                first_done(names->data);
+}
+
+static gboolean
+names_on_limit(void *data)
+{
+        Names *names = data;
+
+        names->limit = 0;
+        names_finish_first(names);
+
+        return G_SOURCE_REMOVE;
+}
+
+static gboolean
+names_on_timer(void *data)
+{
+        Names *names = data;
+
+        names->timer = 0;
+        names_look_up(names);
+
+        return G_SOURCE_REMOVE;
+}
+
+static void
+name_note_result(Name *name, const GError *error)
+{
+        bool failed = error != NULL;
+
+        if (name->failed == failed)
+                return;
+
+        name->failed = failed;
+        g_log_structured(G_LOG_DOMAIN,
+                         failed ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                         "MESSAGE_ID",
+                         LOG_ID_RESOLVE_FAILED,
+                         "AGITATOR_SERVER",
+                         name->server->name,
+                         "MESSAGE",
+                         "server %s: %s: %s",
+                         name->server->name,
+                         name->server->endpoint->host,
+                         failed ? error->message : "the name has an address again");
+}
+
+static void
+name_on_result(AddressList *addresses, const GError *error, void *data)
+{
+        Name *name = data;
+        Names *names = name->names;
+
+        name_note_result(name, error);
+        if (addresses) {
+                address_list_unref(name->addresses);
+                name->addresses = address_list_ref(addresses);
+                if (names->published)
+                        server_set_addresses(name->server->server, addresses);
+        }
+
+        if (--names->pending > 0)
+                return;
+
+        if (names->settings->resolve_interval != G_MAXINT64)
+                names->timer =
+                        g_timeout_add((guint)(names->settings->resolve_interval / 1000), names_on_timer, names);
+        names_finish_first(names);
+}
+
+static void
+names_look_up(Names *names)
+{
+        names->pending = names->items->len;
+        for (unsigned i = 0; i < names->items->len; i++) {
+                Name *name = names->items->pdata[i];
+                const Endpoint *endpoint = name->server->endpoint;
+
+                resolver_lookup(endpoint->host, endpoint->port, names->cancellable, name_on_result, name);
+        }
+}
+
+static void
+name_free(Name *name)
+{
+        address_list_unref(name->addresses);
+        g_free(name);
+}
+
+Names *
+names_new(Settings *settings, gint64 limit, NamesFunc first_done, void *data)
+{
+        Names *names = g_new0(Names, 1);
+
+        names->settings = settings_ref(settings);
+        names->items = g_ptr_array_new_with_free_func((GDestroyNotify)name_free);
+        names->cancellable = g_cancellable_new();
+        names->first_done = first_done;
+        names->data = data;
+
+        for (unsigned i = 0; i < settings->servers->len; i++) {
+                const ServerSettings *server = settings->servers->pdata[i];
+                Address address;
+                Name *name;
+
+                if (endpoint_get_address(server->endpoint, &address))
+                        continue;
+
+                name = g_new0(Name, 1);
+                name->names = names;
+                name->server = server;
+                g_ptr_array_add(names->items, name);
+        }
+
+        names->limit = g_timeout_add(names->items->len > 0 ? (guint)(limit / 1000) : 0, names_on_limit, names);
+        names_look_up(names);
+
+        return names;
+}
+
+/* A server whose host is another one now has nothing from its old one. */
+static bool
+is_same_host(const ServerSettings *server, const Settings *old)
+{
+        const ServerSettings *before = old ? settings_get_server(old, server->name) : NULL;
+
+        return before && g_strcmp0(before->endpoint->authority, server->endpoint->authority) == 0;
+}
+
+void
+names_publish(Names *names, const Settings *old)
+{
+        names->published = true;
+
+        for (unsigned i = 0; i < names->settings->servers->len; i++) {
+                const ServerSettings *server = names->settings->servers->pdata[i];
+                Address address;
+
+                if (endpoint_get_address(server->endpoint, &address)) {
+                        g_autoptr(AddressList) addresses = address_list_new(&address, 1);
+
+                        server_set_addresses(server->server, addresses);
+                }
+        }
+
+        for (unsigned i = 0; i < names->items->len; i++) {
+                Name *name = names->items->pdata[i];
+
+                if (name->addresses || !is_same_host(name->server, old))
+                        server_set_addresses(name->server->server, name->addresses);
+        }
+}
+
+void
+names_free(Names *names)
+{
+        if (!names)
+                return;
+
+        g_cancellable_cancel(names->cancellable);
+        g_object_unref(names->cancellable);
+        g_clear_handle_id(&names->timer, g_source_remove);
+        g_clear_handle_id(&names->limit, g_source_remove);
+        g_ptr_array_unref(names->items);
+        settings_unref(names->settings);
+        g_free(names);
+}

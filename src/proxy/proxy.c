@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A reload is prepared whole before anything changes: sockets that are wanted and not there are bound, and
+ * if one can't be, the old settings stay. Then each worker is posted the new settings with their doors,
+ * and takes them between two turns. A listener lives until the last worker has let go of it.
+ */
+
+#include "proxy/proxy.h"
+
+#include <stdlib.h>
+
+#include <gio/gio.h>
+
+#include "base/log-id.h"
+#include "proxy/worker.h"
+
+/* Connections that were half made when the door was shut have so long to be accepted. */
+#define DOOR_TIME (G_TIME_SPAN_SECOND / 10)
+
+struct Proxy {
+        Settings *settings;
+        unsigned max_descriptors;
+        GPtrArray *passed;  /* of Listener: from systemd, kept even while no listener wants them */
+        GPtrArray *waiting; /* of Listener, borrowed: those of them that are not accepted from */
+        GArray *doors;      /* of WorkerDoor: what is open */
+        GPtrArray *workers;
+        WorkerShared shared;
+        unsigned draining; /* atomic: workers that have sessions yet */
+        guint door_timer;
+        ProxyFunc drained;
+        void *data;
+};
+
+static void
+door_clear(void *data)
+{
+        listener_unref(((WorkerDoor *)data)->listener);
+}
+
+static GArray *
+doors_new(void)
+{
+        GArray *doors = g_array_new(FALSE, FALSE, sizeof(WorkerDoor));
+
+        g_array_set_clear_func(doors, door_clear);
+
+        return doors;
+}
+
+Proxy *
+proxy_new(GPtrArray *passed, unsigned max_descriptors)
+{
+        Proxy *proxy = NULL;
+
+        if (posix_memalign((void **)&proxy, G_ALIGNOF(Proxy), sizeof(*proxy)) != 0)
+                g_error("Out of memory");
+
+        *proxy = (Proxy){ .max_descriptors = max_descriptors };
+        proxy->passed = passed;
+        proxy->waiting = g_ptr_array_new();
+        proxy->doors = doors_new();
+        proxy->workers = g_ptr_array_new_with_free_func((GDestroyNotify)worker_free);
+
+        return proxy;
+}
+
+/* The open listener that was bound for @endpoint. */
+static Listener *
+proxy_find_bound(const Proxy *proxy, const Endpoint *endpoint)
+{
+        for (unsigned i = 0; i < proxy->doors->len; i++) {
+                Listener *listener = g_array_index(proxy->doors, WorkerDoor, i).listener;
+
+                if (listener_is_bound_to(listener, endpoint))
+                        return listener_ref(listener);
+        }
+
+        return NULL;
+}
+
+static void
+doors_add(GArray *doors, Listener *listener, const ListenerSettings *settings)
+{
+        WorkerDoor door = { listener, settings };
+
+        g_array_append_val(doors, door);
+}
+
+/* Adds what systemd handed over under the listener's name; false when that is nothing. */
+static bool
+proxy_add_passed(const Proxy *proxy, const ListenerSettings *settings, GArray *doors)
+{
+        unsigned before = doors->len;
+
+        for (unsigned i = 0; i < proxy->passed->len; i++) {
+                Listener *listener = proxy->passed->pdata[i];
+
+                if (g_strcmp0(listener_get_passed_name(listener), settings->name) == 0)
+                        doors_add(doors, listener_ref(listener), settings);
+        }
+
+        return doors->len > before;
+}
+
+GArray *
+proxy_prepare(Proxy *proxy, Settings *settings, GError **error)
+{
+        g_autoptr(GArray) doors = doors_new();
+
+        for (unsigned i = 0; i < settings->listeners->len; i++) {
+                const ListenerSettings *wanted = settings->listeners->pdata[i];
+
+                if (proxy_add_passed(proxy, wanted, doors))
+                        continue;
+
+                for (unsigned k = 0; k < wanted->listen->len; k++) {
+                        const Endpoint *endpoint = wanted->listen->pdata[k];
+                        Listener *listener = proxy_find_bound(proxy, endpoint);
+
+                        if (!listener)
+                                listener = listener_bind(endpoint, error);
+                        if (!listener) {
+                                g_prefix_error(error, "[Listener %s] Listen=: ", wanted->name);
+                                return NULL;
+                        }
+                        doors_add(doors, listener, wanted);
+                }
+        }
+
+        return g_steal_pointer(&doors);
+}
+
+static bool
+doors_have(const GArray *doors, const Listener *listener)
+{
+        for (unsigned i = 0; i < doors->len; i++) {
+                if (g_array_index(doors, WorkerDoor, i).listener == listener)
+                        return true;
+        }
+
+        return false;
+}
+
+/* Callers of a socket that no listener wants are refused, not left in its queue. */
+static void
+proxy_update_passed(Proxy *proxy)
+{
+        for (unsigned i = 0; i < proxy->passed->len; i++) {
+                Listener *listener = proxy->passed->pdata[i];
+                bool is_wanted = doors_have(proxy->doors, listener);
+                bool waits = g_ptr_array_find(proxy->waiting, listener, NULL);
+                g_autoptr(GError) error = NULL;
+
+                if (is_wanted && waits) {
+                        g_ptr_array_remove_fast(proxy->waiting, listener);
+                        if (!listener_resume(listener, &error))
+                                g_log_structured(G_LOG_DOMAIN,
+                                                 G_LOG_LEVEL_WARNING,
+                                                 "MESSAGE_ID",
+                                                 LOG_ID_CONFIG_WARNING,
+                                                 "MESSAGE",
+                                                 "%s",
+                                                 error->message);
+                } else if (!is_wanted && !waits) {
+                        g_ptr_array_add(proxy->waiting, listener);
+                        listener_pause(listener);
+                        g_log_structured(G_LOG_DOMAIN,
+                                         G_LOG_LEVEL_WARNING,
+                                         "MESSAGE_ID",
+                                         LOG_ID_CONFIG_WARNING,
+                                         "MESSAGE",
+                                         "the socket %s that systemd handed over as %s is refused: there is no "
+                                         "[Listener %s]",
+                                         listener_get_text(listener),
+                                         listener_get_passed_name(listener),
+                                         listener_get_passed_name(listener));
+                }
+        }
+}
+
+/* What MaxSessions= comes to: a session has two descriptors. */
+static unsigned
+proxy_get_max_sessions(const Proxy *proxy, const Settings *settings)
+{
+        unsigned most = MAX(proxy->max_descriptors, PROXY_SPARE_DESCRIPTORS + 2) - PROXY_SPARE_DESCRIPTORS;
+
+        most /= 2;
+        if (settings->max_sessions > most)
+                g_log_structured(G_LOG_DOMAIN,
+                                 G_LOG_LEVEL_WARNING,
+                                 "MESSAGE_ID",
+                                 LOG_ID_CONFIG_WARNING,
+                                 "MESSAGE",
+                                 "[Proxy] MaxSessions=%u: the limit of %u descriptors allows %u (LimitNOFILE=)",
+                                 settings->max_sessions,
+                                 proxy->max_descriptors,
+                                 most);
+
+        return settings->max_sessions > 0 ? MIN(settings->max_sessions, most) : most;
+}
+
+static void
+proxy_start_workers(Proxy *proxy, unsigned threads)
+{
+        if (threads == 0)
+                threads = g_get_num_processors();
+
+        for (unsigned i = 0; i < threads; i++) {
+                Worker *worker = worker_new(i, &proxy->shared);
+
+                g_ptr_array_add(proxy->workers, worker);
+                worker_start(worker);
+        }
+}
+
+void
+proxy_commit(Proxy *proxy, Settings *settings, GArray *doors)
+{
+        g_autoptr(GArray) old_doors = proxy->doors;
+        g_autoptr(Settings) old_settings = proxy->settings;
+
+        proxy->doors = doors;
+        proxy->settings = settings_ref(settings);
+        __atomic_store_n(&proxy->shared.max_sessions,
+                         proxy_get_max_sessions(proxy, settings),
+                         __ATOMIC_RELAXED);
+        proxy_update_passed(proxy);
+
+        for (unsigned i = 0; i < old_doors->len; i++) {
+                Listener *listener = g_array_index(old_doors, WorkerDoor, i).listener;
+
+                if (!doors_have(doors, listener))
+                        listener_shut_door(listener);
+        }
+
+        if (proxy->workers->len == 0)
+                proxy_start_workers(proxy, settings->threads);
+        for (unsigned i = 0; i < proxy->workers->len; i++)
+                worker_take_settings(proxy->workers->pdata[i], settings, doors);
+}
+
+const Settings *
+proxy_get_settings(const Proxy *proxy)
+{
+        return proxy->settings;
+}
+
+unsigned
+proxy_get_sessions(const Proxy *proxy)
+{
+        return places_get_taken(&proxy->shared.places);
+}
+
+static gboolean
+proxy_on_drained(void *data)
+{
+        Proxy *proxy = data;
+
+        proxy->drained(proxy->data);
+
+        return G_SOURCE_REMOVE;
+}
+
+/* A worker has no session left; on its thread. */
+static void
+proxy_on_worker_drained(void *data)
+{
+        Proxy *proxy = data;
+
+        if (__atomic_sub_fetch(&proxy->draining, 1, __ATOMIC_ACQ_REL) == 0)
+                g_idle_add(proxy_on_drained, proxy);
+}
+
+static gboolean
+proxy_on_door_time(void *data)
+{
+        Proxy *proxy = data;
+
+        proxy->door_timer = 0;
+        g_array_set_size(proxy->doors, 0);
+        for (unsigned i = 0; i < proxy->workers->len; i++)
+                worker_drain(proxy->workers->pdata[i], proxy_on_worker_drained, proxy);
+
+        return G_SOURCE_REMOVE;
+}
+
+void
+proxy_drain(Proxy *proxy, ProxyFunc drained, void *data)
+{
+        proxy->drained = drained;
+        proxy->data = data;
+        proxy->draining = proxy->workers->len;
+
+        if (proxy->workers->len == 0) {
+                g_idle_add(proxy_on_drained, proxy);
+                return;
+        }
+
+        for (unsigned i = 0; i < proxy->doors->len; i++)
+                listener_shut_door(g_array_index(proxy->doors, WorkerDoor, i).listener);
+        proxy->door_timer = g_timeout_add(DOOR_TIME / 1000, proxy_on_door_time, proxy);
+}
+
+void
+proxy_cut(Proxy *proxy)
+{
+        /* Nobody new comes in behind those that are cut. */
+        if (proxy->door_timer) {
+                g_clear_handle_id(&proxy->door_timer, g_source_remove);
+                proxy_on_door_time(proxy);
+        }
+
+        for (unsigned i = 0; i < proxy->workers->len; i++)
+                worker_cut(proxy->workers->pdata[i]);
+}
+
+bool
+proxy_is_alive(Proxy *proxy)
+{
+        bool alive = true;
+
+        for (unsigned i = 0; i < proxy->workers->len; i++) {
+                if (!worker_has_answered(proxy->workers->pdata[i]))
+                        alive = false;
+                else
+                        worker_ping(proxy->workers->pdata[i]);
+        }
+
+        return alive;
+}
+
+void
+proxy_free(Proxy *proxy)
+{
+        if (!proxy)
+                return;
+
+        g_clear_handle_id(&proxy->door_timer, g_source_remove);
+        g_ptr_array_unref(proxy->workers);
+        g_array_unref(proxy->doors);
+        g_ptr_array_unref(proxy->waiting);
+        g_ptr_array_unref(proxy->passed);
+        settings_unref(proxy->settings);
+        free(proxy);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "agi/agi-env.h"
+#include "net/address.h"
+#include "proxy/settings.h"
+
+/*
+ * What the log says of one session at its end.
+ */
+
+typedef enum RecordResult {
+        RECORD_SERVED,    /* relayed to a server until both had ended */
+        RECORD_ANSWERED,  /* an [Answer] was played */
+        RECORD_ABANDONED, /* the client went before a server was reached */
+        RECORD_REFUSED,   /* the client was told FAILURE; reason says why */
+        RECORD_BROKEN,    /* the server failed in mid-session */
+        RECORD_CUT,       /* ended by the proxy's stop */
+} RecordResult;
+
+/* Embedded in its session; all zero at first, record_clear() at the end. Strings are borrowed from what
+ * the session holds. */
+typedef struct Record {
+        uint64_t id;
+        Address client;
+        const char *listener, *route, *server;
+        char *facts; /* copies of what the spans below stand for */
+        AgiSpan request, uniqueid, channel, callerid;
+        RecordResult result;
+        const char *reason; /* NOROUTE and so on; NULL when all went well */
+        int error;          /* errno behind it; 0 when there is none */
+        gint64 started, set_up; /* monotonic; set_up 0: never */
+        uint32_t commands;
+        uint64_t bytes_in, bytes_out;
+} Record;
+
+/* How an id is written. */
+#define RECORD_ID_FORMAT "%013" G_GINT64_MODIFIER "x"
+
+/* Copies what is worth telling out of the environment in @block. */
+void record_note_environment(Record *record, const AgiEnv *env, const char *block);
+
+/* True for the results that somebody should look at. */
+bool record_is_failure(const Record *record);
+
+/* Logs the session's end as of @now, unless @sessions says that it isn't wanted. */
+void record_log(const Record *record, LogSessions sessions, gint64 now);
+
+void record_clear(Record *record);

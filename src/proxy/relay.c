@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A read goes into the thread's scratch memory and from there straight to the other side's socket.
+ * Only what may not go yet, or what the kernel doesn't take, is copied and held, so that a session
+ * with nothing in flight has no memory for it, and the usual chunk costs a read and a write.
+ *
+ * Errors of a server's socket need care. Linux says EPIPE when the peer had ended before its reset
+ * and ECONNRESET when it had not, and says it once: whichever call comes first gets it, and a read
+ * after that looks like a clean end. So a write's error is kept until the reading side has delivered
+ * what arrived.
+ */
+
+#include "proxy/relay.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agi/agi-dialogue.h"
+
+#define READS_PER_TURN 8
+
+static const char failure_line[] = "FAILURE\n";
+
+void
+relay_start(Relay *relay, Stream *client, Stream *server, const RouteSettings *route)
+{
+        relay->client = client;
+        relay->server = server;
+        relay->on_server_failure = route->on_server_failure;
+        relay->whole_lines = !route->relay_bytes;
+        relay->at_line_start = true;
+        agi_dialogue_init(&relay->dialogue);
+}
+
+static void
+way_drop(RelayWay *way, BufferPool *pool)
+{
+        buffer_clear(&way->held, pool);
+        way->passed = 0;
+        way->scanned = 0;
+}
+
+static void
+relay_note_write_error(Relay *relay, RelayWay *way, int error)
+{
+        way->dead = true;
+        if (way == &relay->to_client)
+                relay->client_error = error;
+        else if (!relay->to_client.ended && error != EPIPE)
+                relay->server_error = error;
+}
+
+/* Writes to the receiving side and returns how much of it is done with. */
+static size_t
+relay_send(Relay *relay, RelayWay *way, const char *data, size_t size)
+{
+        Stream *to = way == &relay->to_server ? relay->server : relay->client;
+        size_t sent = 0, n;
+
+        while (sent < size && !way->dead) {
+                switch (stream_write(to, data + sent, size - sent, &n)) {
+                case STREAM_OK:
+                        sent += n;
+                        break;
+                case STREAM_WAIT:
+                        return sent;
+                case STREAM_END:
+                        g_assert_not_reached();
+                case STREAM_BROKEN:
+                        relay_note_write_error(relay, way, stream_get_error(to));
+                        break;
+                }
+        }
+
+        return size;
+}
+
+/* How many of the bytes from the server, which begin where a line does (or within one that is passed
+ * as it comes), may go to the client now. The first @scanned of them have no LF. */
+static size_t
+relay_gate(Relay *relay, const char *data, size_t size, size_t scanned)
+{
+        size_t passed = 0;
+        const char *lf;
+
+        if (!relay->whole_lines || relay->to_client.ended)
+                return size;
+
+        if (relay->in_long_line) {
+                lf = memchr(data, '\n', size);
+                relay->in_long_line = !lf;
+                passed = lf ? (size_t)(lf - data) + 1 : size;
+        }
+
+        while (!relay->dialogue.outstanding && MAX(passed, scanned) < size) {
+                size_t from = MAX(passed, scanned);
+
+                lf = memchr(data + from, '\n', size - from);
+                if (!lf)
+                        break;
+                agi_dialogue_command(&relay->dialogue, data + passed, (size_t)(lf - data) + 1 - passed);
+                passed = (size_t)(lf - data) + 1;
+        }
+
+        return passed;
+}
+
+/* The bytes of @way that may go, @passed of the @size. */
+static void
+relay_note_passed(Relay *relay, RelayWay *way, const char *data, size_t passed)
+{
+        if (way == &relay->to_client && passed > 0)
+                relay->at_line_start = data[passed - 1] == '\n';
+}
+
+/* Sends what is held and may go. */
+static void
+relay_flush(Relay *relay, RelayWay *way, BufferPool *pool)
+{
+        size_t length = buffer_length(&way->held);
+        size_t sent;
+
+        if (length == 0)
+                return;
+
+        if (way == &relay->to_client && way->passed < length) {
+                const char *data = buffer_data(&way->held) + way->passed;
+                size_t scanned = MAX(way->scanned, way->passed) - way->passed;
+                size_t passed = relay_gate(relay, data, length - way->passed, scanned);
+
+                relay_note_passed(relay, way, data, passed);
+                way->passed += passed;
+                if (!relay->dialogue.outstanding)
+                        way->scanned = length;
+        }
+        if (way->passed == 0)
+                return;
+
+        sent = relay_send(relay, way, buffer_data(&way->held), way->passed);
+        if (way->dead) {
+                way_drop(way, pool);
+                return;
+        }
+        buffer_consume(&way->held, pool, sent);
+        way->passed -= sent;
+        way->scanned = way->scanned > sent ? way->scanned - sent : 0;
+}
+
+/* Takes what was just read: sends what may go, holds the rest. */
+static void
+relay_take(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPool *pool)
+{
+        size_t passed = size, sent;
+
+        way->bytes += size;
+        if (way == &relay->to_server)
+                agi_dialogue_reply(&relay->dialogue, data, size);
+        if (way->dead)
+                return;
+
+        if (buffer_length(&way->held) > 0) {
+                if (way == &relay->to_server)
+                        way->passed += size;
+                buffer_append(&way->held, pool, data, size);
+                relay_flush(relay, way, pool);
+                return;
+        }
+
+        if (way == &relay->to_client)
+                passed = relay_gate(relay, data, size, 0);
+        relay_note_passed(relay, way, data, passed);
+        sent = relay_send(relay, way, data, passed);
+        if (way->dead)
+                return;
+
+        buffer_append(&way->held, pool, data + sent, size - sent);
+        way->passed = passed - sent;
+        way->scanned = relay->dialogue.outstanding ? 0 : size - sent;
+}
+
+/* A line that has filled all the room there is can't wait for its end: it goes as it comes. Asterisk
+ * would execute it in pieces in any case. */
+static bool
+relay_pass_long_line(Relay *relay, RelayWay *way)
+{
+        size_t length = buffer_length(&way->held);
+
+        if (way != &relay->to_client || way->passed > 0 || relay->dialogue.outstanding)
+                return false;
+
+        agi_dialogue_command(&relay->dialogue, buffer_data(&way->held), length);
+        relay->in_long_line = true;
+
+        return true;
+}
+
+static void
+relay_on_end(Relay *relay, RelayWay *way, BufferPool *pool)
+{
+        if (way == &relay->to_client && relay->server_error)
+                relay_fail_server(relay, pool, relay->server_error);
+        else
+                way->ended = true;
+}
+
+static void
+relay_on_broken(Relay *relay, RelayWay *way, int error, BufferPool *pool)
+{
+        if (way == &relay->to_client) {
+                relay_fail_server(relay, pool, error);
+                return;
+        }
+
+        relay->client_error = error;
+        relay->to_client.dead = true;
+        way_drop(&relay->to_client, pool);
+        way->ended = true;
+}
+
+static void
+relay_read(Relay *relay, RelayWay *way, BufferPool *pool)
+{
+        Stream *from = way == &relay->to_server ? relay->client : relay->server;
+        size_t room = way == &relay->to_server ? RELAY_SERVER_ROOM : RELAY_CLIENT_ROOM;
+        char *scratch = buffer_pool_get_scratch(pool);
+        size_t n;
+
+        for (unsigned reads = 0; reads < READS_PER_TURN; reads++) {
+                if (way->ended)
+                        return;
+                if (buffer_length(&way->held) >= room) {
+                        if (!relay_pass_long_line(relay, way))
+                                return;
+                        relay_flush(relay, way, pool);
+                        continue;
+                }
+
+                switch (stream_read(from, scratch, BUFFER_SCRATCH_SIZE, &n)) {
+                case STREAM_OK:
+                        relay_take(relay, way, scratch, n, pool);
+                        break;
+                case STREAM_WAIT:
+                        return;
+                case STREAM_END:
+                        relay_on_end(relay, way, pool);
+                        return;
+                case STREAM_BROKEN:
+                        relay_on_broken(relay, way, stream_get_error(from), pool);
+                        return;
+                }
+        }
+
+        stream_again(from);
+}
+
+/* Once everything before an end is delivered, the other side is told of it. */
+static void
+relay_pass_end(Relay *relay, RelayWay *way)
+{
+        Stream *to = way == &relay->to_server ? relay->server : relay->client;
+
+        if (!way->ended || way->finished || buffer_length(&way->held) > 0)
+                return;
+
+        way->finished = true;
+
+        /* The second end needs no telling: the close that follows tells it. */
+        if (way->dead || (relay->to_server.finished && relay->to_client.finished))
+                return;
+        if (way == &relay->to_server && relay->client_error) {
+                /* A client that broke hears nothing more. */
+                stream_reset(to);
+                relay->to_client.ended = true;
+        } else if (way == &relay->to_client && relay->server_failed &&
+                   relay->on_server_failure == ON_SERVER_FAILURE_RESET) {
+                stream_reset(to);
+        } else if (stream_finish(to) == STREAM_BROKEN) {
+                way->dead = true;
+        }
+}
+
+/* One way: what is held, what is new, and the end. */
+static void
+relay_move(Relay *relay, RelayWay *way, BufferPool *pool)
+{
+        relay_flush(relay, way, pool);
+        relay_read(relay, way, pool);
+        relay_flush(relay, way, pool);
+        relay_pass_end(relay, way);
+}
+
+RelayResult
+relay_run(Relay *relay, BufferPool *pool)
+{
+        /* First the client's: its reply is what a held command waits for. */
+        relay_move(relay, &relay->to_server, pool);
+        relay_move(relay, &relay->to_client, pool);
+
+        /* A failed server, or one that was found broken by a write, has ended the first way too. */
+        relay_pass_end(relay, &relay->to_server);
+
+        if (!stream_is_open(relay->client))
+                return RELAY_ENDED;
+        if (relay->to_server.finished && (relay->to_client.finished || relay->to_client.dead))
+                return RELAY_ENDED;
+        if (relay->server_failed && relay->to_client.finished && !relay->dialogue.outstanding)
+                return RELAY_FAILED;
+
+        return RELAY_RUNNING;
+}
+
+void
+relay_fail_server(Relay *relay, BufferPool *pool, int error)
+{
+        RelayWay *way = &relay->to_client;
+
+        if (way->ended)
+                return;
+
+        relay->server_failed = true;
+        relay->server_error = error;
+        stream_close(relay->server);
+        relay->to_server.dead = true;
+        way_drop(&relay->to_server, pool);
+
+        /* What arrived whole is delivered; a line cut short would be executed as if it were whole. */
+        if (relay->whole_lines && buffer_length(&way->held) > way->passed) {
+                const char *data = buffer_data(&way->held);
+                const char *lf = memrchr(data, '\n', buffer_length(&way->held));
+                size_t whole = MAX(lf ? (size_t)(lf - data) + 1 : 0, way->passed);
+
+                buffer_truncate(&way->held, pool, buffer_length(&way->held) - whole);
+                if (whole > way->passed)
+                        relay->at_line_start = true;
+        }
+
+        if (relay->on_server_failure == ON_SERVER_FAILURE_FAILURE && !way->dead) {
+                /* Glued to a partial line it would be part of that command. */
+                if (!relay->at_line_start)
+                        buffer_append(&way->held, pool, "\n", 1);
+                buffer_append(&way->held, pool, failure_line, strlen(failure_line));
+        }
+        way->passed = (uint32_t)buffer_length(&way->held);
+        way->ended = true;
+}
+
+bool
+relay_awaits_command(const Relay *relay)
+{
+        return relay->whole_lines && !relay->dialogue.outstanding && !relay->dialogue.failed &&
+               !relay->to_client.ended && !relay->to_server.ended;
+}
+
+void
+relay_clear(Relay *relay, BufferPool *pool)
+{
+        way_drop(&relay->to_server, pool);
+        way_drop(&relay->to_client, pool);
+}

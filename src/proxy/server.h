@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "net/address.h"
+
+/*
+ * One FastAGI server as it lives: how many sessions it has, where its name leads, whether it could
+ * be reached last time. It outlives a reload and is shared by all routes and threads; what was
+ * configured about it is in ServerSettings.
+ */
+
+typedef struct Server Server;
+
+Server *server_new(const char *name);
+Server *server_ref(Server *server);
+void server_unref(Server *server); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Server, server_unref)
+
+const char *server_get_name(const Server *server);
+
+/* Takes one of @max places (0: no limit). False when all are taken. Any thread. */
+bool server_reserve(Server *server, unsigned max);
+
+/* Gives a place back. Any thread. */
+void server_release(Server *server);
+
+/* Sessions that have a place now. Any thread. */
+unsigned server_get_active(const Server *server);
+
+/* Where it is; NULL while its name has not been resolved. The caller gets a reference. Any thread. */
+AddressList *server_get_addresses(Server *server);
+void server_set_addresses(Server *server, AddressList *addresses);
+
+/* Notes how a dial ended; true when that is news: the first failure after a success or the start,
+ * or the first success after a failure. Any thread. */
+bool server_note_dial(Server *server, bool succeeded);
+
+/* True while the last dial succeeded or none has been made. Any thread. */
+bool server_is_up(const Server *server);
+
+/* Notes that it was found full or not at @now; true when it is full and that is news. Any thread. */
+bool server_note_full(Server *server, bool is_full, gint64 now);

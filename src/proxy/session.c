@@ -1,0 +1,837 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A state is a row of session_states: a name, a step, a time limit, and what happens at the end of
+ * that time. A step tries to get on and returns the state to be in, its own to wait. Every event of
+ * either connection calls session_advance(); only session_enter() changes the state and its
+ * deadline.
+ *
+ * Up to dialing the client's bytes are in the inbox, so that the environment can be sent to one
+ * server after the other; from relaying on the relay has them. A place at a server is held from
+ * choosing on, until the connection to that server is closed (proxy/target.h).
+ */
+
+#include "proxy/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agi/agi-env.h"
+#include "agi/agi-request.h"
+#include "base/fd.h"
+#include "base/log-id.h"
+#include "base/log.h"
+#include "net/stream.h"
+#include "proxy/answer.h"
+#include "proxy/record.h"
+#include "proxy/relay.h"
+#include "proxy/target.h"
+
+#define REPORT_TIMEOUT  (1 * G_TIME_SPAN_SECOND) /* for the reply to AGITATOR_STATUS */
+#define LINGER_TIMEOUT  (2 * G_TIME_SPAN_SECOND) /* for the client's end after ours */
+#define KEEPALIVE_AFTER (5 * G_TIME_SPAN_SECOND) /* a session that lasts so long needs it */
+#define FOREVER         G_MAXINT64
+
+#define INBOX_FIRST 4096 /* holds the usual environment whole */
+#define INBOX_MAX   (AGI_ENV_MAX_SIZE + RELAY_SERVER_ROOM)
+
+typedef enum SessionState {
+        SESSION_GREETING,
+        SESSION_READING,
+        SESSION_CHOOSING,
+        SESSION_DIALING,
+        SESSION_RELAYING,
+        SESSION_ANSWERING,
+        SESSION_REFUSING,
+        SESSION_LINGERING,
+        SESSION_CLOSED,
+} SessionState;
+
+struct Session {
+        Worker *worker;
+        Settings *settings;
+        GList link;
+        SessionState state;
+        bool has_place;     /* of the proxy's */
+        bool has_keepalive; /* the server's connection */
+
+        Stream client, server;
+        Deadline deadline;
+        gint64 active; /* when something last happened while relaying */
+        gint64 setup_end;
+
+        Buffer inbox;
+        AgiEnv env;
+        RouteSettings *route;
+        Target target;
+        Relay relay;
+        Answer answer;
+        const char *report[2]; /* what a refusal says, NULL at its end */
+        Record record;
+};
+
+typedef struct SessionStateRow {
+        const char *name;
+        SessionState (*step)(Session *session);
+        gint64 (*get_limit)(const Session *session);
+        SessionState (*expire)(Session *session);
+} SessionStateRow;
+
+static const SessionStateRow session_states[];
+
+static const struct {
+        const char *status, *report;
+} refusals[] = {
+        [SESSION_WELCOME] = { NULL, NULL },
+        [SESSION_NOROUTE] = { "NOROUTE", "SET VARIABLE AGITATOR_STATUS NOROUTE" },
+        [SESSION_NOSERVER] = { "NOSERVER", "SET VARIABLE AGITATOR_STATUS NOSERVER" },
+        [SESSION_FULL] = { "FULL", "SET VARIABLE AGITATOR_STATUS FULL" },
+        [SESSION_TIMEOUT] = { "TIMEOUT", "SET VARIABLE AGITATOR_STATUS TIMEOUT" },
+        [SESSION_BADREQUEST] = { "BADREQUEST", "SET VARIABLE AGITATOR_STATUS BADREQUEST" },
+        [SESSION_DENIED] = { "DENIED", "SET VARIABLE AGITATOR_STATUS DENIED" },
+};
+
+static void session_advance(void *data);
+
+static gint64
+session_now(const Session *session)
+{
+        return loop_now(worker_get_loop(session->worker));
+}
+
+static BufferPool *
+session_pool(const Session *session)
+{
+        return worker_get_pool(session->worker);
+}
+
+/* One step of this session, where Level=debug asks for it. */
+#define session_debug(session, format, ...)                                                        \
+        do {                                                                                       \
+                if (log_is_enabled(G_LOG_LEVEL_DEBUG))                                             \
+                        session_log_step((session), (format), ##__VA_ARGS__);                      \
+        } while (0)
+
+static void G_GNUC_PRINTF(2, 3) session_log_step(const Session *session, const char *format, ...)
+{
+        g_autofree char *text = NULL;
+        char id[24];
+        va_list arguments;
+
+        va_start(arguments, format);
+        text = g_strdup_vprintf(format, arguments);
+        va_end(arguments);
+
+        g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, session->record.id);
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_DEBUG, "AGITATOR_SESSION", id, "MESSAGE",
+                         "session %s %s: %s", id, session_states[session->state].name, text);
+}
+
+static SessionState
+session_refuse(Session *session, SessionRefusal refusal)
+{
+        session->record.result = RECORD_REFUSED;
+        session->record.reason = refusals[refusal].status;
+        session->record.error = session->target.error;
+        session->report[0] = session->settings->report_status ? refusals[refusal].report : NULL;
+
+        return SESSION_REFUSING;
+}
+
+/* The client went before it had been served. */
+static SessionState
+session_abandon(Session *session)
+{
+        session->record.result = RECORD_ABANDONED;
+        session->record.error = session->client.error;
+
+        return SESSION_CLOSED;
+}
+
+/* greeting */
+
+static SessionState
+greeting_step(Session *session)
+{
+        switch (stream_handshake(&session->client)) {
+        case STREAM_OK:
+                return SESSION_READING;
+        case STREAM_WAIT:
+                return SESSION_GREETING;
+        case STREAM_END:
+        case STREAM_BROKEN:
+                return session_abandon(session);
+        }
+
+        g_assert_not_reached();
+}
+
+/* reading */
+
+static SessionState
+session_end_reading(Session *session, AgiEnvResult result)
+{
+        switch (result) {
+        case AGI_ENV_MORE:
+                return SESSION_READING;
+        case AGI_ENV_TOO_LONG:
+        case AGI_ENV_TOO_MANY:
+                session_debug(session, "the environment is beyond the limits");
+                return session_refuse(session, SESSION_BADREQUEST);
+        case AGI_ENV_COMPLETE:
+                break;
+        }
+
+        record_note_environment(&session->record, &session->env, buffer_data(&session->inbox));
+        if (!session->env.has_request) {
+                session_debug(session, "the environment has no agi_request");
+                return session_refuse(session, SESSION_BADREQUEST);
+        }
+
+        return SESSION_CHOOSING;
+}
+
+static SessionState
+reading_step(Session *session)
+{
+        BufferPool *pool = session_pool(session);
+        SessionState next = SESSION_READING;
+
+        while (next == SESSION_READING) {
+                size_t room = buffer_length(&session->inbox) > 0 ? INBOX_FIRST / 2 : INBOX_FIRST;
+                char *into = buffer_reserve(&session->inbox, pool, room);
+                StreamResult result;
+                size_t n;
+
+                result = stream_read(&session->client, into, room, &n);
+                buffer_commit(&session->inbox, pool, n);
+
+                switch (result) {
+                case STREAM_OK:
+                        session->record.bytes_in += n;
+                        next = session_end_reading(
+                                session, agi_env_parse(&session->env, buffer_data(&session->inbox),
+                                                       buffer_length(&session->inbox)));
+                        break;
+                case STREAM_WAIT:
+                        return SESSION_READING;
+                case STREAM_END:
+                        if (session->record.bytes_in == 0)
+                                return session_abandon(session);
+                        session_debug(session, "the environment was cut short");
+                        return session_refuse(session, SESSION_BADREQUEST);
+                case STREAM_BROKEN:
+                        return session_abandon(session);
+                }
+        }
+
+        return next;
+}
+
+static gint64
+reading_get_limit(const Session *session)
+{
+        gint64 limit = session->settings->request_timeout;
+
+        return limit == FOREVER ? FOREVER : session->record.started + limit - session_now(session);
+}
+
+static SessionState
+reading_expire(Session *session)
+{
+        return session_refuse(session, SESSION_TIMEOUT);
+}
+
+/* choosing */
+
+static void
+session_note_odd_path(const Session *session)
+{
+        const Record *record = &session->record;
+
+        g_log_structured(
+                G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_ODD_PATH, "MESSAGE",
+                "session " RECORD_ID_FORMAT
+                ": the path of %.*s could climb or merge, so it matches no "
+                "route but *",
+                record->id, (int)record->request.length, record->facts + record->request.offset);
+}
+
+/* Finds the route by the request; false when there is no such URL, NULL in @route when there is no
+ * route. */
+static bool
+session_find_route(const Session *session, RouteSettings **route)
+{
+        const char *value = buffer_data(&session->inbox) + session->env.request.offset;
+        char *path = buffer_pool_get_scratch(session_pool(session));
+        AgiRequest request;
+
+        if (!agi_request_parse(&request, value, session->env.request.length))
+                return false;
+
+        G_STATIC_ASSERT(BUFFER_SCRATCH_SIZE > AGI_ENV_MAX_LINE);
+        if (agi_request_get_path(&request, value, path)) {
+                *route = settings_get_route(session->settings, path);
+        } else {
+                session_note_odd_path(session);
+                *route = session->settings->wildcard;
+        }
+
+        return true;
+}
+
+static SessionState
+session_play(Session *session, const AnswerSettings *answer)
+{
+        session->record.result = RECORD_ANSWERED;
+        target_leave(&session->target);
+        answer_start(&session->answer, &session->client, (const char *const *)answer->commands,
+                     answer->failure);
+
+        return SESSION_ANSWERING;
+}
+
+/* No server of the route can take the session: its fallback, or a refusal. */
+static SessionState
+session_give_up(Session *session, SessionRefusal refusal)
+{
+        target_leave(&session->target);
+        if (session->route->answer) {
+                session_debug(session, "%s: plays the fallback", refusals[refusal].status);
+                session->record.reason = refusals[refusal].status;
+                return session_play(session, session->route->answer);
+        }
+
+        return session_refuse(session, refusal);
+}
+
+static SessionState
+choosing_step(Session *session)
+{
+        gint64 now = session_now(session);
+
+        if (!session->route) {
+                if (!session_find_route(session, &session->route))
+                        return session_refuse(session, SESSION_BADREQUEST);
+                if (!session->route)
+                        return session_refuse(session, SESSION_NOROUTE);
+
+                session->record.route = session->route->name;
+                session->setup_end = now + MIN(session->route->setup_timeout, G_TIME_SPAN_DAY);
+        }
+
+        if (session->route->servers->len == 0)
+                return session_play(session, session->route->answer);
+        if (now >= session->setup_end)
+                return session_give_up(session, SESSION_TIMEOUT);
+        if (target_find(&session->target, session->route, now)) {
+                session_debug(session, "server %s", session->target.server->name);
+                return SESSION_DIALING;
+        }
+
+        return session_give_up(session,
+                               session->target.was_unreached ? SESSION_NOSERVER : SESSION_FULL);
+}
+
+/* dialing */
+
+/* Reads what the client sends meanwhile; false when it has gone. */
+static bool
+session_read_ahead(Session *session)
+{
+        BufferPool *pool = session_pool(session);
+
+        while (buffer_length(&session->inbox) < INBOX_MAX) {
+                char *into = buffer_reserve(&session->inbox, pool, INBOX_FIRST);
+                size_t n;
+                StreamResult result = stream_read(&session->client, into, INBOX_FIRST, &n);
+
+                buffer_commit(&session->inbox, pool, n);
+                session->record.bytes_in += n;
+                if (result == STREAM_WAIT)
+                        return true;
+                if (result != STREAM_OK)
+                        return false;
+        }
+
+        return true;
+}
+
+/* Appends the environment, as this server is to get it, and what followed it to @out. */
+static void
+session_write_environment(Session *session, Buffer *out)
+{
+        const Settings *settings = session->settings;
+        const char *block = buffer_data(&session->inbox);
+        size_t size = agi_env_get_size(&session->env);
+        size_t ahead = buffer_length(&session->inbox) - size;
+        const char *authority =
+                session->route->rewrite_host ? session->target.server->endpoint->authority : NULL;
+        char client[ADDRESS_TEXT_SIZE];
+        AgiForward forward = {
+                .trusted = address_range_match((const AddressRange *)settings->trust->data,
+                                               settings->trust->len, &session->record.client),
+        };
+        size_t n;
+        char *to;
+
+        if (settings->forwarded_for && session->record.client.any.sa_family != AF_UNIX)
+                forward.client = address_print(&session->record.client, client);
+
+        to = buffer_reserve(out, session_pool(session),
+                            agi_env_get_written_max(&session->env, authority, &forward) + ahead);
+        n = agi_env_write(&session->env, block, authority, &forward, to);
+        memcpy(to + n, block + size, ahead);
+        buffer_commit(out, session_pool(session), n + ahead);
+}
+
+/* The target has taken the environment, or the beginning of it. */
+static SessionState
+session_begin_relay(Session *session, size_t sent)
+{
+        size_t size = agi_env_get_size(&session->env);
+        BufferPool *pool = session_pool(session);
+        Relay *relay = &session->relay;
+
+        target_settle(&session->target);
+        session->record.result = RECORD_SERVED;
+        session->record.server = session->target.server->name;
+        session->record.set_up = session->active = session_now(session);
+
+        buffer_consume(&relay->to_server.held, pool, sent);
+        relay->to_server.passed = (uint32_t)buffer_length(&relay->to_server.held);
+        relay_start(relay, &session->client, &session->server, session->route);
+        agi_dialogue_reply(&relay->dialogue, buffer_data(&session->inbox) + size,
+                           buffer_length(&session->inbox) - size);
+
+        buffer_clear(&session->inbox, pool);
+
+        return SESSION_RELAYING;
+}
+
+static bool
+session_watch_server(Session *session)
+{
+        return session->server.watch.loop ||
+               stream_watch(&session->server, worker_get_loop(session->worker), session_advance,
+                            session);
+}
+
+static SessionState
+session_redial(Session *session, int error)
+{
+        session_debug(session, "server %s: %s", session->target.server->name, g_strerror(error));
+
+        return target_redial(&session->target, error, session_now(session)) ? SESSION_DIALING
+                                                                            : SESSION_CHOOSING;
+}
+
+static void session_set_deadline(Session *session);
+
+static SessionState
+dialing_step(Session *session)
+{
+        Buffer *out = &session->relay.to_server.held;
+        SessionState next = SESSION_DIALING;
+
+        if (!session_read_ahead(session)) {
+                target_leave(&session->target);
+                return session_abandon(session);
+        }
+
+        while (next == SESSION_DIALING) {
+                StreamResult result = stream_handshake(&session->server);
+                size_t sent = 0;
+
+                if (result == STREAM_OK) {
+                        session_write_environment(session, out);
+                        result = stream_write(&session->server, buffer_data(out),
+                                              buffer_length(out), &sent);
+                        if (result == STREAM_OK && session_watch_server(session))
+                                return session_begin_relay(session, sent);
+                        buffer_clear(out, session_pool(session));
+                }
+                if (result == STREAM_WAIT && session_watch_server(session))
+                        break;
+
+                next = session_redial(session, result == STREAM_BROKEN
+                                                       ? stream_get_error(&session->server)
+                                                       : ENOMEM);
+                if (next == SESSION_DIALING)
+                        session_set_deadline(session);
+        }
+
+        return next;
+}
+
+static gint64
+dialing_get_limit(const Session *session)
+{
+        gint64 now = session_now(session);
+
+        return MIN(target_get_limit(&session->target, now), MAX(session->setup_end - now, 0));
+}
+
+/* The address that is being dialed has had its time. When that was the session's, choosing will say
+ * so. */
+static SessionState
+dialing_expire(Session *session)
+{
+        return session_redial(session, ETIMEDOUT);
+}
+
+/* relaying */
+
+static SessionState
+relaying_step(Session *session)
+{
+        RelayResult result = relay_run(&session->relay, session_pool(session));
+
+        session->active = session_now(session);
+        if (session->relay.server_failed && session->target.server) {
+                session->record.result = RECORD_BROKEN;
+                session->record.error = session->relay.server_error;
+                target_leave(&session->target);
+        }
+
+        switch (result) {
+        case RELAY_RUNNING:
+                return SESSION_RELAYING;
+        case RELAY_ENDED:
+                return SESSION_CLOSED;
+        case RELAY_FAILED:
+                return SESSION_LINGERING;
+        }
+
+        g_assert_not_reached();
+}
+
+/* What is left of @limit, which counts from @since. */
+static gint64
+limit_left(gint64 limit, gint64 since, gint64 now)
+{
+        return limit == FOREVER ? FOREVER : MAX(limit - (now - since), 0);
+}
+
+static gint64
+relaying_get_limit(const Session *session)
+{
+        gint64 now = session_now(session);
+        gint64 limit = limit_left(session->route->idle_timeout, session->active, now);
+
+        limit = MIN(limit, limit_left(session->route->think_timeout, session->active, now));
+        if (!session->has_keepalive)
+                limit = MIN(limit, limit_left(KEEPALIVE_AFTER, session->record.set_up, now));
+
+        return limit;
+}
+
+static SessionState
+relaying_expire(Session *session)
+{
+        const RouteSettings *route = session->route;
+        gint64 now = session_now(session);
+
+        if (!session->has_keepalive &&
+            limit_left(KEEPALIVE_AFTER, session->record.set_up, now) == 0) {
+                session->has_keepalive = true;
+                if (stream_is_open(&session->server))
+                        fd_set_keepalive(session->server.fd);
+        }
+
+        if (limit_left(route->idle_timeout, session->active, now) == 0)
+                session->record.reason = "IDLE";
+        else if (limit_left(route->think_timeout, session->active, now) == 0 &&
+                 relay_awaits_command(&session->relay))
+                session->record.reason = "THINK";
+        else
+                return SESSION_RELAYING;
+
+        relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT);
+
+        return relaying_step(session);
+}
+
+/* answering and refusing */
+
+static SessionState
+answering_step(Session *session)
+{
+        session->active = session_now(session);
+
+        switch (answer_run(&session->answer, session_pool(session))) {
+        case ANSWER_RUNNING:
+                return session->state;
+        case ANSWER_SAID:
+                return SESSION_LINGERING;
+        case ANSWER_ENDED:
+                return SESSION_CLOSED;
+        }
+
+        g_assert_not_reached();
+}
+
+static gint64
+answering_get_limit(const Session *session)
+{
+        return limit_left(session->route->idle_timeout, session->active, session_now(session));
+}
+
+static gint64
+refusing_get_limit(const Session *session)
+{
+        return REPORT_TIMEOUT;
+}
+
+static SessionState
+answering_expire(Session *session)
+{
+        answer_skip(&session->answer);
+
+        return answering_step(session);
+}
+
+/* lingering */
+
+static SessionState
+lingering_step(Session *session)
+{
+        char *scratch = buffer_pool_get_scratch(session_pool(session));
+        size_t n;
+
+        for (unsigned reads = 0; reads < 4; reads++) {
+                switch (stream_read(&session->client, scratch, BUFFER_SCRATCH_SIZE, &n)) {
+                case STREAM_OK:
+                        break;
+                case STREAM_WAIT:
+                        return SESSION_LINGERING;
+                case STREAM_END:
+                case STREAM_BROKEN:
+                        return SESSION_CLOSED;
+                }
+        }
+        stream_again(&session->client);
+
+        return SESSION_LINGERING;
+}
+
+static gint64
+lingering_get_limit(const Session *session)
+{
+        return LINGER_TIMEOUT;
+}
+
+static SessionState
+lingering_expire(Session *session)
+{
+        return SESSION_CLOSED;
+}
+
+/* closed */
+
+static gint64
+no_limit(const Session *session)
+{
+        return FOREVER;
+}
+
+static SessionState
+closed_step(Session *session)
+{
+        return SESSION_CLOSED;
+}
+
+static const SessionStateRow session_states[] = {
+        [SESSION_GREETING] = { "greeting", greeting_step, reading_get_limit, reading_expire },
+        [SESSION_READING] = { "reading", reading_step, reading_get_limit, reading_expire },
+        [SESSION_CHOOSING] = { "choosing", choosing_step, no_limit, lingering_expire },
+        [SESSION_DIALING] = { "dialing", dialing_step, dialing_get_limit, dialing_expire },
+        [SESSION_RELAYING] = { "relaying", relaying_step, relaying_get_limit, relaying_expire },
+        [SESSION_ANSWERING] = { "answering", answering_step, answering_get_limit,
+                                answering_expire },
+        [SESSION_REFUSING] = { "refusing", answering_step, refusing_get_limit, answering_expire },
+        [SESSION_LINGERING] = { "lingering", lingering_step, lingering_get_limit,
+                                lingering_expire },
+        [SESSION_CLOSED] = { "closed", closed_step, no_limit, lingering_expire },
+};
+
+static void
+session_close(Session *session)
+{
+        Record *record = &session->record;
+        BufferPool *pool = session_pool(session);
+
+        deadline_stop(&session->deadline);
+        target_leave(&session->target);
+        stream_close(&session->client);
+
+        record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
+        record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
+        record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
+        record_log(record, session->settings->log_sessions, session_now(session));
+
+        buffer_clear(&session->inbox, pool);
+        relay_clear(&session->relay, pool);
+        answer_clear(&session->answer, pool);
+        target_clear(&session->target);
+        worker_bury(session->worker, session);
+}
+
+static void session_on_deadline(void *data);
+
+static void
+session_set_deadline(Session *session)
+{
+        gint64 limit = session_states[session->state].get_limit(session);
+
+        if (limit == FOREVER)
+                deadline_stop(&session->deadline);
+        else
+                deadline_start(&session->deadline, worker_get_loop(session->worker), limit,
+                               session_on_deadline, session);
+}
+
+static void
+session_enter(Session *session, SessionState state)
+{
+        session_debug(session, "→ %s", session_states[state].name);
+        session->state = state;
+
+        switch (state) {
+        case SESSION_REFUSING:
+                target_leave(&session->target);
+                buffer_clear(&session->inbox, session_pool(session));
+                answer_start(&session->answer, &session->client, session->report, true);
+                break;
+        case SESSION_CLOSED:
+                session_close(session);
+                return;
+        case SESSION_GREETING:
+        case SESSION_READING:
+        case SESSION_CHOOSING:
+        case SESSION_DIALING:
+        case SESSION_RELAYING:
+        case SESSION_ANSWERING:
+        case SESSION_LINGERING:
+                break;
+        }
+
+        session_set_deadline(session);
+}
+
+static void
+session_advance(void *data)
+{
+        Session *session = data;
+        SessionState next;
+
+        while ((next = session_states[session->state].step(session)) != session->state)
+                session_enter(session, next);
+}
+
+static void
+session_on_deadline(void *data)
+{
+        Session *session = data;
+        SessionState next = session_states[session->state].expire(session);
+
+        if (next == session->state) {
+                session_set_deadline(session);
+                return;
+        }
+        session_enter(session, next);
+        session_advance(session);
+}
+
+Session *
+session_new(Worker *worker,
+            int fd,
+            const Address *client,
+            Settings *settings,
+            const ListenerSettings *listener)
+{
+        Session *session = g_new0(Session, 1);
+
+        session->worker = worker;
+        session->settings = settings_ref(settings);
+        session->link.data = session;
+        session->target.stream = &session->server;
+        session->record.id = worker_make_session_id(worker);
+        session->record.client = *client;
+        session->record.listener = listener->name;
+        session->record.started = session_now(session);
+        agi_env_init(&session->env);
+        stream_open_tcp(&session->client, fd);
+
+        return session;
+}
+
+void
+session_start(Session *session, SessionRefusal refusal)
+{
+        session->has_place = refusal == SESSION_WELCOME;
+        if (refusal == SESSION_WELCOME)
+                session_enter(session, SESSION_GREETING);
+        else
+                session_enter(session, session_refuse(session, refusal));
+        session_advance(session);
+
+        /* The first bytes have usually been there before; what comes from now on is an event. */
+        if (session->state != SESSION_CLOSED &&
+            !stream_watch(&session->client, worker_get_loop(session->worker), session_advance,
+                          session)) {
+                session->record.result = RECORD_REFUSED;
+                session->record.error = errno;
+                session_enter(session, SESSION_CLOSED);
+        }
+}
+
+void
+session_cut(Session *session)
+{
+        BufferPool *pool = session_pool(session);
+
+        switch (session->state) {
+        case SESSION_RELAYING:
+                relay_fail_server(&session->relay, pool, ECANCELED);
+                relay_run(&session->relay, pool);
+                break;
+        case SESSION_GREETING:
+        case SESSION_READING:
+        case SESSION_CHOOSING:
+        case SESSION_DIALING:
+                session_enter(session, session_refuse(session, SESSION_NOSERVER));
+                G_GNUC_FALLTHROUGH;
+        case SESSION_ANSWERING:
+        case SESSION_REFUSING:
+                session->answer.failure = true;
+                answer_skip(&session->answer);
+                answer_run(&session->answer, pool);
+                break;
+        case SESSION_LINGERING:
+        case SESSION_CLOSED:
+                break;
+        }
+
+        session->record.result = RECORD_CUT;
+        session_enter(session, SESSION_CLOSED);
+}
+
+void
+session_free(Session *session)
+{
+        record_clear(&session->record);
+        settings_unref(session->settings);
+        g_free(session);
+}
+
+bool
+session_has_place(const Session *session)
+{
+        return session->has_place;
+}
+
+GList *
+session_get_link(Session *session)
+{
+        return &session->link;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <glib.h>
+
+#include "net/address.h"
+#include "proxy/settings.h"
+#include "proxy/worker.h"
+
+/*
+ * One call, from the accepted connection to its close: greeting → reading → choosing ⇄ dialing → relaying →
+ * closed; answering where agitator plays the server itself; and from any of them refusing, which tells the
+ * client why before it closes. A session belongs to one worker and lives on its thread.
+ */
+
+typedef struct Session Session;
+
+/* Why a session is refused; the dialplan finds the word in AGITATOR_STATUS. */
+typedef enum SessionRefusal {
+        SESSION_WELCOME, /* not refused */
+        SESSION_NOROUTE,
+        SESSION_NOSERVER,
+        SESSION_FULL,
+        SESSION_TIMEOUT,
+        SESSION_BADREQUEST,
+        SESSION_DENIED,
+} SessionRefusal;
+
+/* Takes @fd, a connection from @client to @listener, which belongs to @settings; refs @settings. */
+Session *session_new(Worker *worker,
+                     int fd,
+                     const Address *client,
+                     Settings *settings,
+                     const ListenerSettings *listener);
+
+/* Begins; with a @refusal, by refusing. A session that is over goes to worker_bury(), perhaps before this
+ * returns. */
+void session_start(Session *session, SessionRefusal refusal);
+
+/* Ends it now: the client is told FAILURE as far as the kernel takes it. */
+void session_cut(Session *session);
+
+/* Frees a session that is over. */
+void session_free(Session *session);
+
+/* True while it counts towards the proxy's MaxSessions=: it was not refused from the first. */
+bool session_has_place(const Session *session);
+
+/* For the worker's list of its sessions. */
+GList *session_get_link(Session *session);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Routes are found by hashing: the request path is looked up whole, then without its last segment,
+ * and so on. A path that is deeper than the deepest route is cut to that depth first, so that a
+ * caller can't make a look-up expensive by sending a path of thousands of segments.
+ *
+ * Once settings_finish() has run nothing here changes but the count of references and the routes'
+ * turns, both atomic; any thread may read the rest without a lock.
+ */
+
+#include "proxy/settings.h"
+
+#include <string.h>
+
+static void
+listener_settings_free(void *data)
+{
+        ListenerSettings *listener = data;
+
+        g_free(listener->name);
+        g_ptr_array_unref(listener->listen);
+        g_array_unref(listener->allow);
+        g_free(listener);
+}
+
+static void
+server_settings_free(void *data)
+{
+        ServerSettings *server = data;
+
+        g_free(server->name);
+        g_clear_pointer(&server->endpoint, endpoint_free);
+        server_unref(server->server);
+        g_free(server);
+}
+
+static void
+answer_settings_free(void *data)
+{
+        AnswerSettings *answer = data;
+
+        g_free(answer->name);
+        g_strfreev(answer->commands);
+        g_free(answer);
+}
+
+static void
+route_settings_free(void *data)
+{
+        RouteSettings *route = data;
+
+        g_free(route->name);
+        g_free(route->path);
+        g_ptr_array_unref(route->servers);
+        g_free(route);
+}
+
+static void
+endpoint_destroy(void *data)
+{
+        endpoint_free(data);
+}
+
+static GArray *
+address_ranges_new(void)
+{
+        return g_array_new(FALSE, FALSE, sizeof(AddressRange));
+}
+
+Settings *
+settings_new(void)
+{
+        Settings *settings = g_new0(Settings, 1);
+
+        settings->refs = 1;
+        settings->trust = address_ranges_new();
+        settings->report_status = true;
+        settings->request_timeout = 10 * G_TIME_SPAN_SECOND;
+        settings->stop_timeout = 30 * G_TIME_SPAN_SECOND;
+        settings->resolve_interval = 30 * G_TIME_SPAN_SECOND;
+
+        settings->rewrite_host = true;
+        settings->on_server_failure = ON_SERVER_FAILURE_FAILURE;
+        settings->connect_timeout = 3 * G_TIME_SPAN_SECOND;
+        settings->setup_timeout = 10 * G_TIME_SPAN_SECOND;
+        settings->idle_timeout = G_MAXINT64;
+        settings->think_timeout = G_MAXINT64;
+
+        settings->log_target = LOG_TARGET_AUTO;
+        settings->log_level = G_LOG_LEVEL_INFO;
+        settings->log_sessions = LOG_SESSIONS_ALL;
+
+        settings->listeners = g_ptr_array_new_with_free_func(listener_settings_free);
+        settings->servers = g_ptr_array_new_with_free_func(server_settings_free);
+        settings->answers = g_ptr_array_new_with_free_func(answer_settings_free);
+        settings->routes = g_ptr_array_new_with_free_func(route_settings_free);
+        settings->listeners_by_name = g_hash_table_new(g_str_hash, g_str_equal);
+        settings->servers_by_name = g_hash_table_new(g_str_hash, g_str_equal);
+        settings->answers_by_name = g_hash_table_new(g_str_hash, g_str_equal);
+
+        return settings;
+}
+
+Settings *
+settings_ref(Settings *settings)
+{
+        __atomic_add_fetch(&settings->refs, 1, __ATOMIC_RELAXED);
+        return settings;
+}
+
+void
+settings_unref(Settings *settings)
+{
+        if (!settings || __atomic_sub_fetch(&settings->refs, 1, __ATOMIC_ACQ_REL) > 0)
+                return;
+
+        g_array_unref(settings->trust);
+        g_clear_pointer(&settings->routes_by_path, g_hash_table_unref);
+        g_hash_table_unref(settings->listeners_by_name);
+        g_hash_table_unref(settings->servers_by_name);
+        g_hash_table_unref(settings->answers_by_name);
+        g_ptr_array_unref(settings->routes);
+        g_ptr_array_unref(settings->answers);
+        g_ptr_array_unref(settings->servers);
+        g_ptr_array_unref(settings->listeners);
+        g_free(settings);
+}
+
+ListenerSettings *
+settings_add_listener(Settings *settings, const char *name)
+{
+        ListenerSettings *listener = g_new0(ListenerSettings, 1);
+
+        g_assert(!settings_get_listener(settings, name));
+
+        listener->name = g_strdup(name);
+        listener->listen = g_ptr_array_new_with_free_func(endpoint_destroy);
+        listener->allow = address_ranges_new();
+        g_ptr_array_add(settings->listeners, listener);
+        g_hash_table_insert(settings->listeners_by_name, listener->name, listener);
+
+        return listener;
+}
+
+ServerSettings *
+settings_add_server(Settings *settings, const char *name)
+{
+        ServerSettings *server = g_new0(ServerSettings, 1);
+
+        g_assert(!settings_get_server(settings, name));
+
+        server->name = g_strdup(name);
+        server->weight = 1;
+        server->connect_timeout = settings->connect_timeout;
+        g_ptr_array_add(settings->servers, server);
+        g_hash_table_insert(settings->servers_by_name, server->name, server);
+
+        return server;
+}
+
+AnswerSettings *
+settings_add_answer(Settings *settings, const char *name)
+{
+        AnswerSettings *answer = g_new0(AnswerSettings, 1);
+
+        g_assert(!settings_get_answer(settings, name));
+
+        answer->name = g_strdup(name);
+        answer->commands = g_new0(char *, 1);
+        g_ptr_array_add(settings->answers, answer);
+        g_hash_table_insert(settings->answers_by_name, answer->name, answer);
+
+        return answer;
+}
+
+RouteSettings *
+settings_add_route(Settings *settings, const char *name)
+{
+        RouteSettings *route = g_new0(RouteSettings, 1);
+
+        route->name = g_strdup(name);
+        route->mode = BALANCE_FAILOVER;
+        route->servers = g_ptr_array_new();
+        route->rewrite_host = settings->rewrite_host;
+        route->on_server_failure = settings->on_server_failure;
+        route->setup_timeout = settings->setup_timeout;
+        route->idle_timeout = settings->idle_timeout;
+        route->think_timeout = settings->think_timeout;
+        g_ptr_array_add(settings->routes, route);
+
+        return route;
+}
+
+ListenerSettings *
+settings_get_listener(const Settings *settings, const char *name)
+{
+        return g_hash_table_lookup(settings->listeners_by_name, name);
+}
+
+ServerSettings *
+settings_get_server(const Settings *settings, const char *name)
+{
+        return g_hash_table_lookup(settings->servers_by_name, name);
+}
+
+AnswerSettings *
+settings_get_answer(const Settings *settings, const char *name)
+{
+        return g_hash_table_lookup(settings->answers_by_name, name);
+}
+
+static RouteSettings *
+settings_find_route(const Settings *settings, const char *path)
+{
+        if (strcmp(path, "*") == 0)
+                return settings->wildcard;
+
+        return g_hash_table_lookup(settings->routes_by_path, path);
+}
+
+static unsigned
+count_segments(const char *path)
+{
+        unsigned n = 1;
+
+        while ((path = strchr(path, '/'))) {
+                path++;
+                n++;
+        }
+
+        return n;
+}
+
+static void
+settings_finish_servers(Settings *settings, const Settings *old)
+{
+        for (unsigned i = 0; i < settings->servers->len; i++) {
+                ServerSettings *server = settings->servers->pdata[i];
+                ServerSettings *before = old ? settings_get_server(old, server->name) : NULL;
+
+                server->server = before ? server_ref(before->server) : server_new(server->name);
+        }
+}
+
+void
+settings_finish(Settings *settings, const Settings *old)
+{
+        g_assert(!settings->routes_by_path);
+
+        settings_finish_servers(settings, old);
+
+        settings->routes_by_path = g_hash_table_new(g_str_hash, g_str_equal);
+        for (unsigned i = 0; i < settings->routes->len; i++) {
+                RouteSettings *route = settings->routes->pdata[i];
+                RouteSettings *before = old ? settings_find_route(old, route->path) : NULL;
+
+                if (before)
+                        route->turn = __atomic_load_n(&before->turn, __ATOMIC_RELAXED);
+
+                if (strcmp(route->path, "*") == 0) {
+                        settings->wildcard = route;
+                        continue;
+                }
+
+                g_hash_table_insert(settings->routes_by_path, route->path, route);
+                settings->deepest_route = MAX(settings->deepest_route, count_segments(route->path));
+        }
+}
+
+/* Where the first @n segments of @path end. */
+static char *
+path_cut(char *path, unsigned n)
+{
+        char *end = path;
+
+        while (n-- > 0) {
+                end = strchrnul(end, '/');
+                if (!*end)
+                        return end;
+                end++;
+        }
+
+        return end > path ? end - 1 : path;
+}
+
+RouteSettings *
+settings_get_route(const Settings *settings, char *path)
+{
+        char *end = path_cut(path, settings->deepest_route);
+
+        while (end && end > path) {
+                char saved = *end;
+                RouteSettings *route;
+
+                *end = '\0';
+                route = g_hash_table_lookup(settings->routes_by_path, path);
+                *end = saved;
+                if (route)
+                        return route;
+
+                end = memrchr(path, '/', end - path);
+        }
+
+        return settings->wildcard;
+}

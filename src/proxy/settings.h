@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include "base/log.h"
+#include "net/address.h"
+#include "proxy/server.h"
+
+/*
+ * Everything that was configured, as an immutable, counted snapshot: a reload makes a new one and
+ * swaps it in whole, and a session keeps the one it began with. Times are microseconds; G_MAXINT64
+ * is `infinity`. Built by the settings file reader (or a test) with the *_new() functions and plain
+ * assignment, then sealed by settings_finish(), and not changed afterwards.
+ */
+
+typedef enum BalanceMode {
+        BALANCE_FAILOVER,    /* in the order written */
+        BALANCE_LEAST,       /* `balance`: fewest active sessions over weight, ties in turn */
+        BALANCE_ROUND_ROBIN, /* the next after the last */
+} BalanceMode;
+
+typedef enum OnServerFailure {
+        ON_SERVER_FAILURE_FAILURE, /* the line FAILURE, so that AGISTATUS says so */
+        ON_SERVER_FAILURE_RESET,   /* as a direct connection would: AGISTATUS is SUCCESS */
+        ON_SERVER_FAILURE_CLOSE,
+} OnServerFailure;
+
+typedef enum LogSessions {
+        LOG_SESSIONS_ALL,
+        LOG_SESSIONS_FAILED,
+        LOG_SESSIONS_NONE,
+} LogSessions;
+
+typedef struct ListenerSettings {
+        char *name;
+        GPtrArray *listen; /* of Endpoint; may be empty when a systemd socket has the listener's
+                              name */
+        GArray *allow;     /* of AddressRange; empty allows everyone */
+} ListenerSettings;
+
+typedef struct ServerSettings {
+        char *name;
+        Endpoint *endpoint;
+        unsigned max_sessions; /* 0: no limit */
+        unsigned weight;       /* 1 to 1000 */
+        gint64 connect_timeout;
+        Server *server; /* the live one; set by settings_finish() */
+} ServerSettings;
+
+typedef struct AnswerSettings {
+        char *name;
+        GStrv commands; /* without LF */
+        bool failure;   /* ends with FAILURE instead of a plain end */
+} AnswerSettings;
+
+typedef struct RouteSettings {
+        char *name;
+        char *path; /* without leading or trailing '/'; "*" is the wildcard */
+        BalanceMode mode;
+        GPtrArray
+                *servers; /* of ServerSettings, borrowed from the Settings; empty with an answer */
+        AnswerSettings
+                *answer;  /* Answer= without servers, Fallback= with them; borrowed; may be NULL */
+        bool relay_bytes; /* Relay=bytes */
+        bool rewrite_host;
+        OnServerFailure on_server_failure;
+        gint64 setup_timeout, idle_timeout, think_timeout;
+        unsigned turn; /* atomic: whose turn it is, the one thing that changes */
+} RouteSettings;
+
+typedef struct Settings {
+        int refs; /* atomic */
+
+        unsigned threads;      /* 0: one for each usable CPU */
+        unsigned max_sessions; /* 0: what the descriptor limit allows */
+        bool forwarded_for;
+        GArray *trust; /* of AddressRange */
+        bool report_status;
+        gint64 request_timeout, stop_timeout, resolve_interval;
+
+        /* What a server or a route begins with. */
+        bool rewrite_host;
+        OnServerFailure on_server_failure;
+        gint64 connect_timeout, setup_timeout, idle_timeout, think_timeout;
+
+        LogTarget log_target;
+        GLogLevelFlags log_level;
+        LogSessions log_sessions;
+
+        GPtrArray *listeners; /* of ListenerSettings, in the order written */
+        GPtrArray *servers;   /* of ServerSettings */
+        GPtrArray *answers;   /* of AnswerSettings */
+        GPtrArray *routes;    /* of RouteSettings */
+
+        /* The same by name, for settings_get_*(). */
+        GHashTable *listeners_by_name, *servers_by_name, *answers_by_name;
+
+        /* Made by settings_finish(). */
+        GHashTable *routes_by_path; /* of RouteSettings, all but the wildcard */
+        RouteSettings *wildcard;    /* NULL when there is none */
+        unsigned deepest_route;     /* segments of the longest path */
+} Settings;
+
+/* Empty, with every key's default. */
+Settings *settings_new(void);
+Settings *settings_ref(Settings *settings);
+void settings_unref(Settings *settings); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Settings, settings_unref)
+
+/* Each adds one to @settings, which owns it, and returns it with the defaults of its group; a route
+ * and a server begin with what @settings says by then. A listener, server or answer of that name
+ * must not be there yet. */
+ListenerSettings *settings_add_listener(Settings *settings, const char *name);
+ServerSettings *settings_add_server(Settings *settings, const char *name);
+AnswerSettings *settings_add_answer(Settings *settings, const char *name);
+RouteSettings *settings_add_route(Settings *settings, const char *name);
+
+/* NULL when there is none of that name. */
+ListenerSettings *settings_get_listener(const Settings *settings, const char *name);
+ServerSettings *settings_get_server(const Settings *settings, const char *name);
+AnswerSettings *settings_get_answer(const Settings *settings, const char *name);
+
+/* Builds the look-up tables and gives every server its live half: that of the server of the same
+ * name in @old (NULL: none), so that counts survive a reload, else a new one. A route's turn goes
+ * on from that of the route with the same path. Call once. */
+void settings_finish(Settings *settings, const Settings *old);
+
+/* The route for a request path (decoded, without leading '/'): the longest route path that is @path
+ * or a parent of it by whole segments, else the wildcard; NULL when there is neither. @path is
+ * written to and left as it was. Cost: the depth of the deepest route, not their number. */
+RouteSettings *settings_get_route(const Settings *settings, char *path);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include "net/dial.h"
+#include "net/stream.h"
+#include "proxy/balance.h"
+#include "proxy/settings.h"
+
+/*
+ * The way from a route to one connected server: the next server by the route's balance, a place reserved
+ * there, one of its addresses after the other dialed. A place is held as long as there is a target and given back
+ * with it, so a server never has more sessions than MaxSessions=.
+ */
+
+/* Embedded in its session; all zero, with @stream set, at first. */
+typedef struct Target {
+        Stream *stream;         /* of the session's connection to the server */
+        ServerSettings *server; /* a place there is ours; NULL when there is none */
+        gint64 end;             /* when its ConnectTimeout= is over */
+        bool was_unreached;     /* some server could not be reached, rather than being full */
+        int error;              /* errno of the last dial that failed, 0 after one that did not */
+        Balance balance;
+        Dial dial;
+} Target;
+
+/* Finds the next server of @route that has room and begins to dial it: then the stream is open, connecting or
+ * connected. False when each has been tried. */
+bool target_find(Target *target, RouteSettings *route, gint64 now);
+
+/* The dial failed with @error: begins with the server's next address. False when none is left, or no time, and
+ * then the place has been given back. */
+bool target_redial(Target *target, int error, gint64 now);
+
+/* How long the address that is being dialed may take: its share of what the server has left. */
+gint64 target_get_limit(const Target *target, gint64 now);
+
+/* The server took the first bytes; nothing else will be tried. */
+void target_settle(Target *target);
+
+/* Closes the connection, if there is one, and gives the place back. */
+void target_leave(Target *target);
+
+/* The same, and forgets what was tried. */
+void target_clear(Target *target);

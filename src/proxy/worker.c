@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Other threads only post calls to a worker's loop. Everything else here, sessions, doors and memory, is
+ * touched by its own thread alone, but for what WorkerShared has for all.
+ *
+ * When the process has no descriptor left, a spare one is given up to accept the next connection and tell it
+ * FAILURE, since Asterisk waits for ever in the queue of a listening socket and takes a bare close for
+ * success.
+ */
+
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log-id.h"
+#include "proxy/session.h"
+
+#define ACCEPTS_PER_TURN 4
+#define PAUSE (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
+
+/* Sessions that only tell their client why it is refused and so have no place; beyond these a client is told just
+ * FAILURE. Each has one descriptor: see PROXY_SPARE_DESCRIPTORS. */
+#define MAX_REFUSALS 24
+
+/* Where new connections come from; the owner of a watch on a listener. */
+typedef struct Door {
+        Worker *worker;
+        Listener *listener;
+        Settings *settings;
+        const ListenerSettings *listener_settings; /* belongs to settings */
+        Watch watch;
+} Door;
+
+struct Worker {
+        Loop *loop;
+        GThread *thread;
+        unsigned index;
+        WorkerShared *shared;
+        BufferPool *pool;
+        GPtrArray *doors; /* of Door */
+        GQueue live;      /* of Session */
+        GQueue closed;    /* of Session: freed at the end of the turn */
+        unsigned refusals;
+        int spare_fd;
+        Deadline pause;
+        gint64 clock_offset; /* from the monotonic to the real time */
+        uint64_t last_id;
+        bool drains;
+        LoopFunc drained; /* called once, when the last session is over */
+        void *data;
+        bool answered; /* atomic: a ping has been */
+};
+
+static void
+worker_open_spare(Worker *worker)
+{
+        if (worker->spare_fd < 0)
+                worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void
+worker_note_full(Worker *worker, bool is_full)
+{
+        WorkerShared *shared = worker->shared;
+        gint64 now = loop_now(worker->loop);
+
+        if (is_full ? notice_raise(&shared->full, now) : notice_lower(&shared->full, now))
+                g_log_structured(G_LOG_DOMAIN,
+                                 is_full ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                                 "MESSAGE_ID",
+                                 LOG_ID_LIMIT,
+                                 "MESSAGE",
+                                 is_full ? "all of MaxSessions=%u are taken: new sessions are refused" :
+                                           "fewer than MaxSessions=%u sessions again: new ones are taken",
+                                 __atomic_load_n(&shared->max_sessions, __ATOMIC_RELAXED));
+}
+
+static void
+worker_note_short(Worker *worker, int error)
+{
+        WorkerShared *shared = worker->shared;
+        gint64 now = loop_now(worker->loop);
+
+        if (error ? notice_raise(&shared->short_of, now) : notice_lower(&shared->short_of, now))
+                g_log_structured(G_LOG_DOMAIN,
+                                 error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                                 "MESSAGE_ID",
+                                 LOG_ID_RESOURCES,
+                                 "MESSAGE",
+                                 error ? "can't accept: %s; new sessions are refused, running ones go on" :
+                                         "accepting again: %s",
+                                 g_strerror(error));
+}
+
+/* The least that a client can be told. Takes @fd. */
+static void
+tell_failure(int fd)
+{
+        static const char failure[] = "FAILURE\n";
+        fd_auto int own = fd;
+
+        if (send(own, failure, strlen(failure), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+                shutdown(own, SHUT_WR);
+}
+
+static void
+worker_admit(Worker *worker, Door *door, int fd, const Address *client)
+{
+        const GArray *allow = door->listener_settings->allow;
+        SessionRefusal refusal = SESSION_WELCOME;
+        Session *session;
+
+        if (allow->len > 0 &&
+            !address_range_match((const AddressRange *)allow->data, allow->len, client)) {
+                refusal = SESSION_DENIED;
+        } else if (!places_reserve(&worker->shared->places,
+                                   __atomic_load_n(&worker->shared->max_sessions, __ATOMIC_RELAXED))) {
+                refusal = SESSION_FULL;
+        }
+        if (refusal != SESSION_DENIED)
+                worker_note_full(worker, refusal == SESSION_FULL);
+
+        if (refusal != SESSION_WELCOME) {
+                if (worker->refusals >= MAX_REFUSALS) {
+                        tell_failure(fd);
+                        return;
+                }
+                worker->refusals++;
+        }
+
+        session = session_new(worker, fd, client, door->settings, door->listener_settings);
+        g_queue_push_tail_link(&worker->live, session_get_link(session));
+        session_start(session, refusal);
+}
+
+static void worker_watch_doors(void *data);
+
+/* No descriptor or no memory: whoever is next is refused with the spare descriptor, or, when even that
+ * can't be, accepting pauses. */
+static void
+worker_accept_short(Worker *worker, Door *door, int error)
+{
+        bool out_of_fds = error == EMFILE || error == ENFILE;
+        Address client;
+        int fd;
+
+        worker_note_short(worker, error);
+
+        if (out_of_fds && worker->spare_fd >= 0) {
+                fd_clear(&worker->spare_fd);
+                if (listener_accept(door->listener, &fd, &client) == LISTENER_ACCEPTED)
+                        tell_failure(fd);
+                worker_open_spare(worker);
+                if (worker->spare_fd >= 0)
+                        return;
+        }
+
+        for (unsigned i = 0; i < worker->doors->len; i++)
+                watch_stop(&((Door *)worker->doors->pdata[i])->watch);
+        deadline_start(&worker->pause, worker->loop, PAUSE, worker_watch_doors, worker);
+}
+
+/* Accepts up to @n connections; false when nobody is waiting any more, or can't be accepted. */
+static bool
+door_accept(Door *door, unsigned n)
+{
+        Worker *worker = door->worker;
+        Address client;
+        int fd;
+
+        for (unsigned i = 0; i < n; i++) {
+                switch (listener_accept(door->listener, &fd, &client)) {
+                case LISTENER_ACCEPTED:
+                        worker_note_short(worker, 0);
+                        worker_admit(worker, door, fd, &client);
+                        break;
+                case LISTENER_EMPTY:
+                        return false;
+                case LISTENER_NO_RESOURCES:
+                        worker_accept_short(worker, door, errno);
+                        return false;
+                }
+        }
+
+        return true;
+}
+
+static void
+door_on_event(void *data, uint32_t events)
+{
+        door_accept(data, ACCEPTS_PER_TURN);
+}
+
+static void
+worker_watch_doors(void *data)
+{
+        Worker *worker = data;
+
+        worker_open_spare(worker);
+        if (worker->drains)
+                return;
+
+        for (unsigned i = 0; i < worker->doors->len; i++) {
+                Door *door = worker->doors->pdata[i];
+
+                if (!door->watch.loop && !watch_start(&door->watch,
+                                                      worker->loop,
+                                                      listener_get_fd(door->listener),
+                                                      WATCH_LISTENER,
+                                                      door_on_event,
+                                                      door))
+                        deadline_start(
+                                &worker->pause, worker->loop, PAUSE, worker_watch_doors, worker);
+        }
+}
+
+static void
+door_free(Door *door)
+{
+        watch_stop(&door->watch);
+        listener_unref(door->listener);
+        settings_unref(door->settings);
+        g_free(door);
+}
+
+/* Takes whoever still waits in the queues. */
+static void
+worker_empty_queues(Worker *worker, GPtrArray *doors)
+{
+        for (unsigned i = 0; i < doors->len; i++) {
+                Door *door = doors->pdata[i];
+
+                /* A socket that systemd keeps is left to whoever has it next. */
+                if (!listener_get_passed_name(door->listener))
+                        door_accept(door, G_MAXUINT);
+                watch_stop(&door->watch);
+        }
+}
+
+static Door *
+worker_take_door(Worker *worker, GPtrArray *from, const Listener *listener)
+{
+        for (unsigned i = 0; i < from->len; i++) {
+                if (((Door *)from->pdata[i])->listener == listener)
+                        return g_ptr_array_steal_index(from, i);
+        }
+
+        return NULL;
+}
+
+typedef struct NewSettings {
+        Worker *worker;
+        Settings *settings;
+        GArray *doors; /* of WorkerDoor, each with a reference to its listener */
+} NewSettings;
+
+static void
+worker_on_settings(void *data)
+{
+        g_autofree NewSettings *new = data;
+        Worker *worker = new->worker;
+        g_autoptr(GPtrArray) old = worker->doors;
+
+        worker->doors = g_ptr_array_new_with_free_func((GDestroyNotify)door_free);
+        for (unsigned i = 0; i < new->doors->len; i++) {
+                WorkerDoor *wanted = &g_array_index(new->doors, WorkerDoor, i);
+                Door *door = worker_take_door(worker, old, wanted->listener);
+
+                if (!door) {
+                        door = g_new0(Door, 1);
+                        door->worker = worker;
+                        door->listener = listener_ref(wanted->listener);
+                }
+                settings_unref(door->settings);
+                door->settings = settings_ref(new->settings);
+                door->listener_settings = wanted->settings;
+                g_ptr_array_add(worker->doors, door);
+                listener_unref(wanted->listener);
+        }
+        worker_empty_queues(worker, old);
+        worker_watch_doors(worker);
+
+        settings_unref(new->settings);
+        g_array_unref(new->doors);
+}
+
+void
+worker_take_settings(Worker *worker, Settings *settings, const GArray *doors)
+{
+        NewSettings *new = g_new(NewSettings, 1);
+
+        *new = (NewSettings){ worker,
+                              settings_ref(settings),
+                              g_array_sized_new(false, false, sizeof(WorkerDoor), doors->len) };
+        for (unsigned i = 0; i < doors->len; i++) {
+                WorkerDoor door = g_array_index(doors, WorkerDoor, i);
+
+                listener_ref(door.listener);
+                g_array_append_val(new->doors, door);
+        }
+
+        loop_post(worker->loop, worker_on_settings, new);
+}
+
+static void
+worker_on_drain(void *data)
+{
+        Worker *worker = data;
+
+        worker->drains = true;
+        worker_empty_queues(worker, worker->doors);
+        g_ptr_array_set_size(worker->doors, 0);
+}
+
+void
+worker_drain(Worker *worker, LoopFunc drained, void *data)
+{
+        /* The post makes them visible to the worker, which looks at them only when it drains. */
+        worker->drained = drained;
+        worker->data = data;
+        loop_post(worker->loop, worker_on_drain, worker);
+}
+
+static void
+worker_on_cut(void *data)
+{
+        Worker *worker = data;
+
+        while (worker->live.head)
+                session_cut(worker->live.head->data);
+}
+
+void
+worker_cut(Worker *worker)
+{
+        loop_post(worker->loop, worker_on_cut, worker);
+}
+
+static void
+worker_on_ping(void *data)
+{
+        Worker *worker = data;
+
+        __atomic_store_n(&worker->answered, true, __ATOMIC_RELAXED);
+}
+
+void
+worker_ping(Worker *worker)
+{
+        __atomic_store_n(&worker->answered, false, __ATOMIC_RELAXED);
+        loop_post(worker->loop, worker_on_ping, worker);
+}
+
+bool
+worker_has_answered(const Worker *worker)
+{
+        return __atomic_load_n(&worker->answered, __ATOMIC_RELAXED);
+}
+
+void
+worker_bury(Worker *worker, Session *session)
+{
+        GList *link = session_get_link(session);
+
+        g_queue_unlink(&worker->live, link);
+        g_queue_push_tail_link(&worker->closed, link);
+        if (session_has_place(session)) {
+                places_release(&worker->shared->places);
+        } else {
+                worker->refusals--;
+        }
+}
+
+static void
+worker_after_turn(void *data)
+{
+        Worker *worker = data;
+        GList *link;
+
+        while ((link = g_queue_pop_head_link(&worker->closed)))
+                session_free(link->data);
+
+        if (worker->drains && worker->drained && !worker->live.head) {
+                LoopFunc drained = worker->drained;
+
+                worker->drained = NULL;
+                drained(worker->data);
+        }
+}
+
+Worker *
+worker_new(unsigned index, WorkerShared *shared)
+{
+        Worker *worker = g_new0(Worker, 1);
+
+        worker->index = index;
+        worker->shared = shared;
+        worker->loop = loop_new(worker_after_turn, worker);
+        worker->pool = buffer_pool_new();
+        worker->doors = g_ptr_array_new_with_free_func((GDestroyNotify)door_free);
+        worker->spare_fd = FD_NONE;
+        worker->clock_offset = g_get_real_time() - g_get_monotonic_time();
+        worker->answered = true;
+        worker_open_spare(worker);
+
+        return worker;
+}
+
+static void *
+worker_run(void *data)
+{
+        Worker *worker = data;
+
+        loop_run(worker->loop);
+
+        worker_on_cut(worker);
+        worker_after_turn(worker);
+
+        return NULL;
+}
+
+void
+worker_start(Worker *worker)
+{
+        g_autofree char *name = g_strdup_printf("worker-%u", worker->index);
+
+        worker->thread = g_thread_new(name, worker_run, worker);
+}
+
+void
+worker_free(Worker *worker)
+{
+        loop_quit(worker->loop);
+        if (worker->thread)
+                g_thread_join(worker->thread);
+
+        deadline_stop(&worker->pause);
+        g_ptr_array_unref(worker->doors);
+        fd_clear(&worker->spare_fd);
+        buffer_pool_free(worker->pool);
+        loop_free(worker->loop);
+        g_free(worker);
+}
+
+Loop *
+worker_get_loop(Worker *worker)
+{
+        return worker->loop;
+}
+
+BufferPool *
+worker_get_pool(Worker *worker)
+{
+        return worker->pool;
+}
+
+uint64_t
+worker_make_session_id(Worker *worker)
+{
+        uint64_t id = (uint64_t)(loop_now(worker->loop) + worker->clock_offset);
+
+        /* The time in microseconds, but never the same one twice, and never that of another worker. */
+        worker->last_id = MAX(id, worker->last_id + 1);
+
+        return worker->last_id << 8 | (worker->index & 0xff);
+}

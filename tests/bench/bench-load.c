@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Plays Asterisk for the benchmarks: one thread, sessions by the thousand, each of them as script.h
+ * says: connect, send the environment, reply to every command, and at the server's end send HANGUP
+ * and close. Every byte that comes is compared with the one expected.
+ *
+ * Closed loop: --concurrency sessions at a time, a new one for each that ended. Open loop (--rate):
+ * session i begins at i / rate whatever became of those before it, and its setup time counts from
+ * that moment, so that a stall of the proxy is not hidden by fewer calls during it.
+ *
+ * With --idle, that many sessions are opened first and stay open while the others run; a line
+ * {"idle": N} is printed once they are, and with --wait a line on stdin is awaited then, so that the
+ * caller can take measures. The last line printed is the result.
+ */
+#include <err.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "endpoint.h"
+#include "histogram.h"
+#include "script.h"
+
+#define SECOND          INT64_C(1000000000)
+#define IDLE_AT_A_TIME  64
+#define ERRORS_SHOWN    5
+#define MAX_OPEN        19000
+
+typedef enum SessionState {
+        SESSION_FREE,
+        SESSION_ENVIRONMENT, /* being sent */
+        SESSION_COMMAND,     /* awaits one */
+        SESSION_REPLY,       /* being sent */
+        SESSION_IDLE,        /* open, and nothing may come */
+} SessionState;
+
+typedef struct Session {
+        int fd;
+        SessionState state;
+        bool is_idle; /* one of those to be held open */
+        unsigned id, command;
+        size_t sent;    /* of the environment, or of the reply */
+        size_t matched; /* of the awaited command */
+        int64_t start, mark;
+        struct Session *next_free;
+} Session;
+
+typedef struct Options {
+        struct sockaddr_in address;
+        const char *authority, *path, *idle_path;
+        unsigned sessions, concurrency, idle, rate, timeout;
+        bool lines, wait;
+} Options;
+
+typedef struct Load {
+        Options options;
+        Script script, idle_script;
+        int epoll, timer;
+        Session *all, *free;
+        unsigned next_id;
+        unsigned started, open, completed;      /* but for idle ones */
+        unsigned idle_started, idle_open, held; /* held: all that it had to say is said */
+        unsigned errors, late;
+        int64_t begin;
+        uint64_t commands;
+        Histogram setup, command, session;
+} Load;
+
+static const Script *
+script_of(const Load *load, const Session *session)
+{
+        return session->is_idle ? &load->idle_script : &load->script;
+}
+
+static void
+session_close(Session *session, Load *load)
+{
+        close(session->fd);
+        if (session->is_idle)
+                load->idle_open--;
+        else
+                load->open--;
+        session->state = SESSION_FREE;
+        session->next_free = load->free;
+        load->free = session;
+}
+
+static void
+session_fail(Session *session, Load *load, const char *why, const char *data, size_t length)
+{
+        if (load->errors++ < ERRORS_SHOWN) {
+                fprintf(stderr, "bench-load: session %u, command %u: %s", session->id,
+                        session->command, why);
+                if (length > 0)
+                        fprintf(stderr, ": '%.*s'", (int)(length < 200 ? length : 200), data);
+                fputc('\n', stderr);
+        }
+        session_close(session, load);
+}
+
+/* Sends from @data what was not sent before. True when all of it is. */
+static bool
+session_send(Session *session, Load *load, const char *data, size_t length, bool lines)
+{
+        while (session->sent < length) {
+                size_t size = length - session->sent;
+                ssize_t n;
+
+                if (lines)
+                        size = (size_t)((const char *)memchr(data + session->sent, '\n', size) -
+                                        (data + session->sent) + 1);
+                n = send(session->fd, data + session->sent, size, MSG_NOSIGNAL);
+                if (n < 0 && errno != EAGAIN)
+                        session_fail(session, load, strerror(errno), NULL, 0);
+                if (n < 0)
+                        return false;
+                session->sent += (size_t)n;
+        }
+
+        return true;
+}
+
+static void
+session_send_environment(Session *session, Load *load)
+{
+        char environment[SCRIPT_MAX_ENVIRONMENT];
+        const char *path = session->is_idle ? load->options.idle_path : load->options.path;
+        size_t length = script_environment(environment, load->options.authority, path, session->id);
+
+        if (session_send(session, load, environment, length, load->options.lines)) {
+                session->state = SESSION_COMMAND;
+                session->command = 1;
+        }
+}
+
+static void
+session_send_reply(Session *session, Load *load)
+{
+        const Script *script = script_of(load, session);
+        size_t length;
+        const char *reply = script_reply(script, &length);
+
+        if (!session_send(session, load, reply, length, false))
+                return;
+        session->state = SESSION_COMMAND;
+        session->mark = endpoint_now();
+        session->command++;
+        session->matched = 0;
+        if (session->is_idle && session->command > script->commands) {
+                session->state = SESSION_IDLE;
+                load->held++;
+        }
+}
+
+/* A connection on loopback stands when connect() returns; where it does not, EPOLLOUT tells. */
+static void
+session_start(Load *load, bool is_idle, int64_t start)
+{
+        struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
+        Session *session = load->free;
+
+        if (!session)
+                errx(1, "more sessions open than there are descriptors");
+        load->free = session->next_free;
+        *session = (Session){ .state = SESSION_ENVIRONMENT, .is_idle = is_idle, .start = start };
+        session->id = load->next_id++ % 100000000;
+        if (is_idle) {
+                load->idle_started++;
+                load->idle_open++;
+        } else {
+                load->started++;
+                load->open++;
+        }
+
+        session->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (session->fd < 0)
+                err(1, "socket");
+        if (load->options.lines)
+                setsockopt(session->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+        event.data.ptr = session;
+        if (connect(session->fd, (const struct sockaddr *)&load->options.address,
+                    sizeof(load->options.address)) < 0 &&
+            errno != EINPROGRESS) {
+                session_fail(session, load, strerror(errno), NULL, 0);
+                return;
+        }
+        if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, session->fd, &event) < 0)
+                err(1, "epoll_ctl");
+        session_send_environment(session, load);
+}
+
+static void
+session_end(Session *session, Load *load)
+{
+        const Script *script = script_of(load, session);
+
+        if (session->state != SESSION_COMMAND || session->matched > 0 ||
+            session->command != script->commands + 1) {
+                session_fail(session, load, "ended too early", NULL, 0);
+                return;
+        }
+        (void)!send(session->fd, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP), MSG_NOSIGNAL);
+        histogram_add(&load->session, endpoint_now() - session->start);
+        load->completed++;
+        session_close(session, load);
+}
+
+static void
+session_read(Session *session, Load *load, const char *data, size_t length)
+{
+        const Script *script = script_of(load, session);
+        size_t size;
+        const char *command = script_command(script, session->id, session->command, &size);
+
+        if (session->state != SESSION_COMMAND || session->command > script->commands ||
+            length > size - session->matched ||
+            memcmp(command + session->matched, data, length) != 0) {
+                session_fail(session, load, "not the command expected", data, length);
+                return;
+        }
+        if (session->matched == 0 && !session->is_idle) {
+                int64_t now = endpoint_now();
+
+                if (session->command == 1)
+                        histogram_add(&load->setup, now - session->start);
+                else
+                        histogram_add(&load->command, now - session->mark);
+                load->commands++;
+        }
+        session->matched += length;
+        if (session->matched == size) {
+                session->state = SESSION_REPLY;
+                session->sent = 0;
+                session_send_reply(session, load);
+        }
+}
+
+static void
+session_ready(Session *session, Load *load, uint32_t events)
+{
+        static char buffer[64 * 1024];
+        ssize_t n;
+
+        if (session->state == SESSION_FREE)
+                return;
+        if (events & EPOLLOUT) {
+                if (session->state == SESSION_ENVIRONMENT)
+                        session_send_environment(session, load);
+                else if (session->state == SESSION_REPLY)
+                        session_send_reply(session, load);
+        }
+        /* One read is enough unless the end was announced: what comes later is a new edge. */
+        while (session->state != SESSION_FREE &&
+               (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
+                n = recv(session->fd, buffer, sizeof(buffer), 0);
+                if (n < 0 && errno == EAGAIN)
+                        return;
+                if (n < 0)
+                        session_fail(session, load, strerror(errno), NULL, 0);
+                else if (n == 0)
+                        session_end(session, load);
+                else
+                        session_read(session, load, buffer, (size_t)n);
+                if (n > 0 && (size_t)n < sizeof(buffer) && !(events & (EPOLLRDHUP | EPOLLHUP)))
+                        return;
+        }
+}
+
+static void
+set_timer(Load *load, int64_t when)
+{
+        struct itimerspec spec = { .it_value = { when / SECOND, when % SECOND } };
+
+        if (timerfd_settime(load->timer, TFD_TIMER_ABSTIME, &spec, NULL) < 0)
+                err(1, "timerfd_settime");
+}
+
+/* Starts what is due. */
+static void
+load_start(Load *load)
+{
+        const Options *options = &load->options;
+
+        if (options->rate == 0) {
+                while (load->open < options->concurrency && load->started < options->sessions)
+                        session_start(load, false, endpoint_now());
+                return;
+        }
+        while (load->started < options->sessions) {
+                int64_t due = load->begin + load->started * SECOND / options->rate;
+                int64_t now = endpoint_now();
+
+                if (due > now) {
+                        set_timer(load, due);
+                        return;
+                }
+                if (now - due > SECOND / 1000)
+                        load->late++; /* the generator itself was not there in time */
+                session_start(load, false, due);
+        }
+}
+
+/* A turn of the loop. False when the time is up or a signal came. */
+static bool
+load_turn(Load *load, int64_t deadline)
+{
+        struct epoll_event events[256];
+        uint64_t expirations;
+        int n = epoll_wait(load->epoll, events, 256, 1000);
+
+        for (int i = 0; i < n; i++) {
+                if (!events[i].data.ptr)
+                        return false;
+                if (events[i].data.ptr == load)
+                        (void)!read(load->timer, &expirations, sizeof(expirations));
+                else
+                        session_ready(events[i].data.ptr, load, events[i].events);
+        }
+
+        return endpoint_now() < deadline;
+}
+
+static bool
+load_open_idle(Load *load, int64_t deadline)
+{
+        char line[16];
+
+        do {
+                while (load->idle_started < load->options.idle &&
+                       load->idle_open - load->held < IDLE_AT_A_TIME)
+                        session_start(load, true, endpoint_now());
+                if (!load_turn(load, deadline) || load->errors > 0)
+                        return false;
+        } while (load->held < load->options.idle);
+
+        printf("{\"idle\": %u}\n", load->held);
+        fflush(stdout);
+
+        return !load->options.wait || fgets(line, sizeof(line), stdin);
+}
+
+static void
+load_print(const Load *load, int64_t wall)
+{
+        double seconds = (double)wall / (double)SECOND;
+
+        printf("{\"sessions\": %u, \"errors\": %u, \"idle\": %u, \"commands\": %" PRIu64
+               ", \"late\": %u, \"wall\": %.6f, \"rate\": %.1f, ",
+               load->completed, load->errors, load->idle_open, load->commands, load->late, seconds,
+               load->completed / seconds);
+        histogram_print(&load->setup, "setup_us", stdout);
+        printf(", ");
+        histogram_print(&load->command, "command_us", stdout);
+        printf(", ");
+        histogram_print(&load->session, "session_us", stdout);
+        printf("}\n");
+        fflush(stdout);
+}
+
+static bool
+load_run(Load *load)
+{
+        int64_t deadline = endpoint_now() + load->options.timeout * SECOND;
+        bool in_time = load->options.idle == 0 || load_open_idle(load, deadline);
+
+        load->begin = endpoint_now();
+        while (in_time && load->completed + load->errors < load->options.sessions) {
+                load_start(load);
+                in_time = load_turn(load, deadline);
+        }
+        if (!in_time) {
+                fprintf(stderr, "bench-load: not done in time: %u open, %u idle of %u\n",
+                        load->open, load->held, load->options.idle);
+                load->errors += load->open > 0 ? load->open : 1;
+        }
+        load_print(load, endpoint_now() - load->begin);
+
+        return load->errors == 0;
+}
+
+/* As a caller does who hangs up. */
+static void
+load_close_idle(Load *load)
+{
+        for (unsigned i = 0; i < MAX_OPEN; i++) {
+                if (load->all[i].state != SESSION_IDLE)
+                        continue;
+                (void)!send(load->all[i].fd, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP), MSG_NOSIGNAL);
+                close(load->all[i].fd);
+        }
+}
+
+static unsigned
+number(const char *text)
+{
+        char *end;
+        unsigned long value = strtoul(text, &end, 10);
+
+        if (end == text || *end || value > 100000000)
+                errx(2, "'%s' is not a number", text);
+
+        return (unsigned)value;
+}
+
+static void
+parse_options(Options *options, int argc, char **argv)
+{
+        static const struct option longs[] = {
+                { "path", required_argument, NULL, 'p' },
+                { "sessions", required_argument, NULL, 'n' },
+                { "concurrency", required_argument, NULL, 'c' },
+                { "rate", required_argument, NULL, 'r' },
+                { "idle", required_argument, NULL, 'i' },
+                { "idle-path", required_argument, NULL, 'I' },
+                { "timeout", required_argument, NULL, 't' },
+                { "lines", no_argument, NULL, 'l' },
+                { "wait", no_argument, NULL, 'w' },
+                { NULL, 0, NULL, 0 },
+        };
+        int option;
+
+        while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+                switch (option) {
+                case 'p': options->path = optarg; break;
+                case 'n': options->sessions = number(optarg); break;
+                case 'c': options->concurrency = number(optarg); break;
+                case 'r': options->rate = number(optarg); break;
+                case 'i': options->idle = number(optarg); break;
+                case 'I': options->idle_path = optarg; break;
+                case 't': options->timeout = number(optarg); break;
+                case 'l': options->lines = true; break;
+                case 'w': options->wait = true; break;
+                default: exit(2);
+                }
+        }
+        if (optind != argc - 1)
+                errx(2, "usage: %s [OPTION...] ADDRESS:PORT", argv[0]);
+        options->authority = argv[optind];
+        options->address = endpoint_parse(argv[optind]);
+}
+
+int
+main(int argc, char **argv)
+{
+        static Load load = {
+                .options = {
+                        .path = "ivr/k3",
+                        .idle_path = "ivr/k1/hold",
+                        .sessions = 1000,
+                        .concurrency = 64,
+                        .timeout = 120,
+                },
+        };
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &load };
+        const Options *options = &load.options;
+
+        parse_options(&load.options, argc, argv);
+        if (strlen(options->path) > 200 || strlen(options->idle_path) > 200 ||
+            !script_parse(&load.script, options->path, strlen(options->path)) ||
+            !script_parse(&load.idle_script, options->idle_path, strlen(options->idle_path)))
+                errx(2, "no such path");
+
+        endpoint_raise_limit();
+        load.epoll = epoll_create1(EPOLL_CLOEXEC);
+        load.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+        endpoint_catch(load.epoll, (int[]){ SIGTERM, SIGINT }, 2);
+        if (epoll_ctl(load.epoll, EPOLL_CTL_ADD, load.timer, &event) < 0)
+                err(1, "epoll_ctl");
+        load.all = calloc(MAX_OPEN, sizeof(*load.all));
+        if (!load.all)
+                err(1, "memory");
+        for (unsigned i = MAX_OPEN; i-- > 0;) {
+                load.all[i].next_free = load.free;
+                load.free = &load.all[i];
+        }
+
+        bool good = load_run(&load);
+
+        load_close_idle(&load);
+
+        return !good;
+}

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real program, with the test as its service manager."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+
+from .waiting import Recorder, TIMEOUT, wait_until
+
+LAUNCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'launch.py')
+
+# What must never be on stderr: sanitizers, and GLib's complaints about ourselves.
+BAD_OUTPUT = re.compile(
+    r'Sanitizer|runtime error:|CRITICAL|critical +(GLib|GObject)|assertion|ERROR:.*\.c:\d+|==\d+== ')
+
+
+def program():
+    """The program under test with whatever it is to run under, as a list."""
+    path = os.environ.get('AGITATOR')
+    if not path:
+        raise AssertionError('AGITATOR is not set: it is to name the program under test')
+    return shlex.split(os.environ.get('AGITATOR_WRAPPER', '')) + [path]
+
+
+def sanitizer():
+    """The name of the sanitizer the program is built with, or None."""
+    with open(program()[-1], 'rb') as file:
+        content = file.read()
+    for name, mark in (('address', b'__asan_init'), ('thread', b'__tsan_init'),
+                       ('undefined', b'__ubsan_handle')):
+        if mark in content:
+            return name
+    return 'wrapper' if len(program()) > 1 else None
+
+
+class Proxy:
+    """`sockets` are listening sockets by the name of their [Listener NAME]."""
+
+    def __init__(self, config, sockets=(), nofile=None, environment=None, ready=True):
+        self.directory = tempfile.TemporaryDirectory(prefix='agitator-')
+        self.config_file = os.path.join(self.directory.name, 'agitator.conf')
+        self.write_config(config)
+        self.log = Recorder('the log')
+        self.notices = Recorder('what the service manager was told')
+        self.expected_status = 0
+        self._open_notify_socket()
+        self._start(list(dict(sockets).items()), nofile, environment or {})
+        if ready:
+            self.wait_ready()
+
+    def write_config(self, text):
+        # At once and whole, as an editor does.
+        with open(self.config_file + '.new', 'w', encoding='utf-8') as file:
+            file.write(text)
+        os.rename(self.config_file + '.new', self.config_file)
+
+    def _open_notify_socket(self):
+        path = os.path.join(self.directory.name, 'notify')
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(path)
+        threading.Thread(target=self._read_notices, daemon=True).start()
+
+    def _start(self, sockets, nofile, environment):
+        fds = [sock.fileno() for name, sock in sockets]
+        command = [sys.executable, '-IS', LAUNCH, ':'.join(map(str, fds)),
+                   ':'.join(name for name, sock in sockets), str(nofile or ''),
+                   *program(), '--config=' + self.config_file]
+        everything = {name: value for name, value in os.environ.items()
+                      if not name.startswith(('LISTEN_', 'WATCHDOG_', 'JOURNAL_STREAM'))}
+        everything.update(NOTIFY_SOCKET=self.notify.getsockname(), LC_ALL='C.UTF-8')
+        everything.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1')
+        everything.update(environment)
+        self.process = subprocess.Popen(command, pass_fds=fds, env=everything,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, cwd=self.directory.name)
+        self.reader = threading.Thread(target=self._read_log, daemon=True)
+        self.reader.start()
+
+    def _read_log(self):
+        for line in self.process.stdout:
+            self.log.add(line.decode('utf-8', 'backslashreplace').rstrip('\n'))
+        self.log.end()
+
+    def _read_notices(self):
+        while True:
+            try:
+                message = self.notify.recv(4096)
+            except OSError:
+                return
+            for line in message.decode().splitlines():
+                self.notices.add(line)
+
+    # Waiting
+
+    def wait_ready(self, start=0):
+        try:
+            return self.notices.wait(lambda line: line == 'READY=1', 'READY=1', start)
+        except AssertionError:
+            self.process.kill()
+            self.reader.join(TIMEOUT)
+            raise AssertionError('never READY=1; the log:\n' + self.log_text()) from None
+
+    def wait_notice(self, pattern, start=0):
+        """The first notice that `pattern` matches, such as a STATUS=."""
+        place = self.notices.wait(re.compile(pattern).search, f'/{pattern}/', start)
+        return self.notices.items[place]
+
+    def wait_for_log(self, pattern, start=0):
+        """The first line of the log that `pattern` matches."""
+        place = self.log.wait(re.compile(pattern).search, f'/{pattern}/', start)
+        return self.log.items[place]
+
+    def wait_exit(self):
+        """The exit status."""
+        try:
+            status = self.process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise AssertionError('did not exit; the log:\n' + self.log_text()) from None
+        self.reader.join(TIMEOUT)
+        return status
+
+    def log_text(self):
+        return '\n'.join(self.log.items[-200:])
+
+    # Acting
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def reload(self, config=None):
+        """Reloads and waits for the end of it; returns where the log stood before."""
+        if config is not None:
+            self.write_config(config)
+        log_mark, mark = self.log.mark(), self.notices.mark()
+        self.signal(signal.SIGHUP)
+        mark = self.notices.wait(lambda line: line == 'RELOADING=1', 'RELOADING=1', mark)
+        self.wait_ready(mark)
+        return log_mark
+
+    def stop(self):
+        """SIGTERM unless it has ended already; then it must have ended well. Idempotent."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        try:
+            self.check_end()
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.notify.shutdown(socket.SHUT_RDWR)
+            self.directory.cleanup()
+
+    def check_end(self):
+        status = self.wait_exit()
+        bad = [line for line in self.log.items if BAD_OUTPUT.search(line)]
+        if status != self.expected_status or bad:
+            raise AssertionError(f'exit status {status}, expected {self.expected_status}; '
+                                 f'suspicious lines: {bad}; the log:\n{self.log_text()}')
+
+    # Looking, by /proc
+
+    def resident_bytes(self):
+        with open('/proc/%d/statm' % self.process.pid, encoding='ascii') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+    def cpu_seconds(self):
+        with open('/proc/%d/stat' % self.process.pid, encoding='ascii') as file:
+            fields = file.read().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def descriptors(self):
+        return len(os.listdir('/proc/%d/fd' % self.process.pid))
+
+    def wait_descriptors(self, most):
+        """Until no more than `most` are open."""
+        wait_until(lambda: self.descriptors() <= most, f'at most {most} descriptors, '
+                   f'now {self.descriptors()}')
+
+
+def run_program(*arguments, environment=None):
+    """Runs it to its end, for --check-config and its like."""
+    everything = dict(os.environ, LC_ALL='C.UTF-8')
+    everything.update(environment or {})
+    return subprocess.run([*program(), *arguments], stdin=subprocess.DEVNULL, timeout=TIMEOUT,
+                          env=everything, capture_output=True, check=False,
+                          encoding='utf-8', errors='backslashreplace')
