@@ -15,8 +15,8 @@
 #include "daemon/settings-file.h"
 #include "proxy/settings.h"
 
-/* Reads the configuration for a person to see: every problem to standard error, @text, if there is any, to standard
- * output. */
+/* Reads the configuration for a person to see: every problem to standard error, @text, if there is
+ * any, to standard output. */
 static int
 report(const GPtrArray *problems, bool is_good, const char *text)
 {

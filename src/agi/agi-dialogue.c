@@ -3,8 +3,8 @@
  * What a line from the client is, its first eight bytes tell; so they are all that is kept of a
  * line that comes in pieces, and a value of any length costs one memchr().
  *
- * A line can only be a reply when a command is outstanding. Without that, the rest of a value that
- * has `520-` after an LF would hold up the session for ever.
+ * A line can only be a reply when a command is outstanding, and usage ends at any reply. Without
+ * that, the rest of a value that has `520-` after an LF would hold up the session for ever.
  */
 #include "agi/agi-dialogue.h"
 
@@ -63,12 +63,8 @@ head_is_code(const char *head, size_t n)
 static void
 agi_dialogue_line(AgiDialogue *dialogue, const char *head, size_t n)
 {
-        if (dialogue->in_usage) {
-                if (!head_is(head, n, "520 "))
-                        return;
-                dialogue->in_usage = false;
-        } else if (!head_is_code(head, n)) {
-                if (head_is(head, n, "HANGUP") && (n == 6 || (n == 7 && head[6] == '\r')))
+        if (!head_is_code(head, n)) {
+                if (!dialogue->in_usage && head_is(head, n, "HANGUP") && (n == 6 || (n == 7 && head[6] == '\r')))
                         dialogue->hung_up = true;
                 return;
         } else if (!dialogue->outstanding || head[0] == '1') {
@@ -78,6 +74,7 @@ agi_dialogue_line(AgiDialogue *dialogue, const char *head, size_t n)
                 return;
         }
 
+        dialogue->in_usage = false;
         dialogue->outstanding = false;
         dialogue->replies++;
 }

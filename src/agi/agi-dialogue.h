@@ -13,7 +13,8 @@
  * at a time: Asterisk spins on a partial line, and stalls on two commands in one read.
  *
  * A reply is a line that begins with three digits and then a blank or '-', or the several lines of
- * `520-` up to the one that begins `520 `. 1xx is provisional (GOSUB says "100 result=0 Trying...")
+ * `520-` up to the one that begins `520 ` (or is some other reply, since a value that a caller made
+ * up can look like `520-`). 1xx is provisional (GOSUB says "100 result=0 Trying...")
  * and does not end a command. HANGUP is no reply, nor is the rest of a value with LF in it.
  */
 

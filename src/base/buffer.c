@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define SMALLEST_SHIFT 12
-#define N_CLASSES 12 /* 4 KiB to 8 MiB */
-#define KEEP (256 * 1024)
+#define N_CLASSES      12 /* 4 KiB to 8 MiB */
+#define KEEP           (256 * 1024)
 
 struct BufferPool {
         void *kept[N_CLASSES];
@@ -26,7 +26,7 @@ class_of(size_t size)
         unsigned class = 0;
 
         while (((size_t)1 << (SMALLEST_SHIFT + class)) < size)
-                class++;
+                class ++;
         g_assert(class < N_CLASSES);
 
         return class;
@@ -74,7 +74,7 @@ buffer_pool_free(BufferPool *pool)
                 return;
 
         g_assert(pool->used == 0);
-        for (unsigned class = 0; class < N_CLASSES; class++) {
+        for (unsigned class = 0; class < N_CLASSES; class ++) {
                 while (pool->kept[class]) {
                         void *block = pool->kept[class];
 

@@ -9,7 +9,8 @@
 
 /*
  * Bytes in at the tail, out at the head, always in one piece. The memory comes from a pool, which
- * one thread's buffers share, and goes back as soon as a buffer is empty: an idle session holds none.
+ * one thread's buffers share, and goes back as soon as a buffer is empty: an idle session holds
+ * none.
  */
 
 typedef struct BufferPool BufferPool;

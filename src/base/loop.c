@@ -5,9 +5,9 @@
  * threads. The context would poll() the epoll set and then have to ask it once more what happened;
  * the poll function installed here waits on the set itself and keeps what it said for the dispatch.
  *
- * A watch may be stopped, and its owner closed, by any function that a turn calls, also while events
- * for it are still to be handled: they are dropped because a stopped watch has no loop. Its memory
- * must stay until after_turn().
+ * A watch may be stopped, and its owner closed, by any function that a turn calls, also while
+ * events for it are still to be handled: they are dropped because a stopped watch has no loop. Its
+ * memory must stay until after_turn().
  */
 
 #include "base/loop.h"
@@ -301,8 +301,8 @@ loop_post(Loop *loop, LoopFunc func, void *data)
         Post *post = g_new(Post, 1);
 
         *post = (Post){ __atomic_load_n(&loop->posts, __ATOMIC_RELAXED), func, data };
-        while (!__atomic_compare_exchange_n(
-                &loop->posts, &post->next, post, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        while (!__atomic_compare_exchange_n(&loop->posts, &post->next, post, true, __ATOMIC_RELEASE,
+                                            __ATOMIC_RELAXED))
                 ;
 
         g_main_context_wakeup(loop->context);

@@ -27,10 +27,10 @@ typedef void (*LoopFunc)(void *data);
  * call was asked for by watch_again(). */
 typedef void (*WatchFunc)(void *data, uint32_t events);
 
-/* Edge-triggered, for a connection: an event comes once for each change, so its owner reads until the
- * kernel says "not now". Readiness to write is asked for only when a write has had to wait, since
- * every new connection would otherwise wake its loop once for nothing. */
-#define WATCH_STREAM (EPOLLIN | EPOLLRDHUP | EPOLLET)
+/* Edge-triggered, for a connection: an event comes once for each change, so its owner reads until
+ * the kernel says "not now". Readiness to write is asked for only when a write has had to wait,
+ * since every new connection would otherwise wake its loop once for nothing. */
+#define WATCH_STREAM       (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define WATCH_STREAM_WRITE (WATCH_STREAM | EPOLLOUT)
 
 /* Level-triggered, for a listening socket that several loops share: few of them wake up. */

@@ -2,17 +2,17 @@
 /*
  * A hierarchical timing wheel. Time is counted in ticks of 1.024 ms. Level 0 has a slot for each of
  * the next 64 ticks, each slot of level 1 stands for 64 of those, and so on; nine levels reach
- * farther than any clock. An entry goes where the highest bit in which its tick differs from now says; when the
- * wheel comes to a slot of a higher level, that slot's entries move down, at most once a level.
- * A bit for each slot that is in use finds the next one without a search.
+ * farther than any clock. An entry goes where the highest bit in which its tick differs from now
+ * says; when the wheel comes to a slot of a higher level, that slot's entries move down, at most
+ * once a level. A bit for each slot that is in use finds the next one without a search.
  */
 
 #include "base/wheel.h"
 
-#define TICK_SHIFT 10
+#define TICK_SHIFT  10
 #define LEVEL_SHIFT 6
-#define SLOT_MASK (WHEEL_SLOTS - 1)
-#define FARTHEST ((UINT64_C(1) << (WHEEL_LEVELS * LEVEL_SHIFT)) - 1)
+#define SLOT_MASK   (WHEEL_SLOTS - 1)
+#define FARTHEST    ((UINT64_C(1) << (WHEEL_LEVELS * LEVEL_SHIFT)) - 1)
 
 static uint64_t
 tick_of(gint64 time)
@@ -98,7 +98,8 @@ wheel_add(Wheel *wheel, WheelEntry *entry, gint64 due)
 
         g_assert(!entry->link);
 
-        /* Rounded up, so that nothing fires early. What lies beyond the last level waits at its end. */
+        /* Rounded up, so that nothing fires early. What lies beyond the last level waits at its
+         * end. */
         entry->tick = CLAMP(tick_of(MAX(due, 0)) + 1, wheel->tick, farthest);
         wheel_place(wheel, entry);
 }

@@ -13,7 +13,7 @@
  */
 
 #define WHEEL_LEVELS 9
-#define WHEEL_SLOTS 64
+#define WHEEL_SLOTS  64
 
 typedef struct WheelEntry WheelEntry;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Settings come into force in one way, at the start and at a reload: the files are read and checked, names of
- * servers are looked up (which may take NAMES_LIMIT), sockets are opened, and then all is swapped in at
- * once. Whatever fails before that leaves what was in force. Signals may come at any point of it: a hang-up
- * during a reload makes another one follow, a stop ends it.
+ * Settings come into force in one way, at the start and at a reload: the files are read and
+ * checked, names of servers are looked up (which may take NAMES_LIMIT), sockets are opened, and
+ * then all is swapped in at once. Whatever fails before that leaves what was in force. Signals may
+ * come at any point of it: a hang-up during a reload makes another one follow, a stop ends it.
  */
 
 #include "daemon/daemon.h"
@@ -22,9 +22,9 @@
 #include "proxy/names.h"
 #include "proxy/proxy.h"
 
-#define NAMES_LIMIT (3 * G_TIME_SPAN_SECOND)
+#define NAMES_LIMIT     (3 * G_TIME_SPAN_SECOND)
 #define STATUS_INTERVAL 2 /* seconds */
-#define EXTENSION (10 * G_TIME_SPAN_SECOND)
+#define EXTENSION       (10 * G_TIME_SPAN_SECOND)
 
 typedef struct Daemon {
         GMainLoop *loop;
@@ -69,12 +69,8 @@ daemon_show_status(Daemon *daemon)
 
         for (unsigned i = 0; i < settings->servers->len; i++)
                 up += server_is_up(((ServerSettings *)settings->servers->pdata[i])->server);
-        notify_status("%u session%s, %u of %u server%s up%s%s",
-                      sessions,
-                      plural(sessions),
-                      up,
-                      settings->servers->len,
-                      plural(settings->servers->len),
+        notify_status("%u session%s, %u of %u server%s up%s%s", sessions, plural(sessions), up,
+                      settings->servers->len, plural(settings->servers->len),
                       daemon->reload_error ? "; the last reload failed: " : "",
                       daemon->reload_error ? daemon->reload_error : "");
 }
@@ -107,17 +103,13 @@ daemon_log_problem(const SettingsProblem *problem)
 {
         g_autofree char *text = settings_problem_print(problem);
 
-        g_log_structured(G_LOG_DOMAIN,
-                         G_LOG_LEVEL_WARNING,
-                         "MESSAGE_ID",
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
                          problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
-                         "MESSAGE",
-                         "%s%s",
-                         problem->is_error ? "" : "warning: ",
-                         text);
+                         "MESSAGE", "%s%s", problem->is_error ? "" : "warning: ", text);
 }
 
-/* What @problems have against these settings, in a line: the first error, and how many there are. */
+/* What @problems have against these settings, in a line: the first error, and how many there are.
+ */
 static char *
 summarise(const GPtrArray *problems)
 {
@@ -164,23 +156,14 @@ daemon_fail(Daemon *daemon, char *reason, int status)
         g_autofree char *own = reason;
 
         if (daemon->is_ready) {
-                g_log_structured(G_LOG_DOMAIN,
-                                 G_LOG_LEVEL_WARNING,
-                                 "MESSAGE_ID",
-                                 LOG_ID_RELOAD_FAILED,
-                                 "MESSAGE",
-                                 "reload failed, the old settings stay in force: %s",
-                                 own);
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                 LOG_ID_RELOAD_FAILED, "MESSAGE",
+                                 "reload failed, the old settings stay in force: %s", own);
                 g_free(daemon->reload_error);
                 daemon->reload_error = g_steal_pointer(&own);
         } else {
-                g_log_structured(G_LOG_DOMAIN,
-                                 G_LOG_LEVEL_CRITICAL,
-                                 "MESSAGE_ID",
-                                 LOG_ID_RELOAD_FAILED,
-                                 "MESSAGE",
-                                 "can't start: %s",
-                                 own);
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_CRITICAL, "MESSAGE_ID",
+                                 LOG_ID_RELOAD_FAILED, "MESSAGE", "can't start: %s", own);
                 notify_status("Can't start: %s", own);
                 daemon->status = status;
                 g_main_loop_quit(daemon->loop);
@@ -193,18 +176,12 @@ daemon_log_in_force(const Daemon *daemon)
 {
         const Settings *settings = proxy_get_settings(daemon->proxy);
 
-        g_log_structured(G_LOG_DOMAIN,
-                         G_LOG_LEVEL_MESSAGE,
-                         "MESSAGE_ID",
-                         daemon->is_ready ? LOG_ID_RELOADED : LOG_ID_READY,
-                         "MESSAGE",
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID",
+                         daemon->is_ready ? LOG_ID_RELOADED : LOG_ID_READY, "MESSAGE",
                          "%s: %u listener%s, %u route%s, %u server%s",
-                         daemon->is_ready ? "reloaded" : "ready",
-                         settings->listeners->len,
-                         plural(settings->listeners->len),
-                         settings->routes->len,
-                         plural(settings->routes->len),
-                         settings->servers->len,
+                         daemon->is_ready ? "reloaded" : "ready", settings->listeners->len,
+                         plural(settings->listeners->len), settings->routes->len,
+                         plural(settings->routes->len), settings->servers->len,
                          plural(settings->servers->len));
 }
 
@@ -287,14 +264,8 @@ daemon_on_drained(void *data)
 {
         Daemon *daemon = data;
 
-        g_log_structured(G_LOG_DOMAIN,
-                         G_LOG_LEVEL_MESSAGE,
-                         "MESSAGE_ID",
-                         LOG_ID_STOPPED,
-                         "MESSAGE",
-                         "stopped: %u session%s cut",
-                         daemon->cut,
-                         plural(daemon->cut));
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPED, "MESSAGE",
+                         "stopped: %u session%s cut", daemon->cut, plural(daemon->cut));
         g_main_loop_quit(daemon->loop);
 }
 
@@ -324,14 +295,8 @@ daemon_stop(Daemon *daemon)
         daemon->is_stopping = true;
         daemon_end(daemon);
         notify_stopping();
-        g_log_structured(G_LOG_DOMAIN,
-                         G_LOG_LEVEL_MESSAGE,
-                         "MESSAGE_ID",
-                         LOG_ID_STOPPING,
-                         "MESSAGE",
-                         "stopping: %u session%s to finish",
-                         sessions,
-                         plural(sessions));
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPING,
+                         "MESSAGE", "stopping: %u session%s to finish", sessions, plural(sessions));
 
         daemon->stop_end = timeout == G_MAXINT64 ? G_MAXINT64 : g_get_monotonic_time() + timeout;
         if (timeout != G_MAXINT64)

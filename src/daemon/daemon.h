@@ -8,6 +8,6 @@
 /* The status of a process that can't start for its configuration (EX_CONFIG of sysexits.h). */
 #define DAEMON_EXIT_CONFIG 78
 
-/* Runs until it is told to stop and returns the exit status. @config: the configuration file, NULL for the
- * default. */
+/* Runs until it is told to stop and returns the exit status. @config: the configuration file, NULL
+ * for the default. */
 int daemon_run(const char *config);

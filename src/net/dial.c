@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One socket at a time. A refusal that the kernel knows of at once moves on to the next address; one
- * that takes a while shows at the first write, and the owner then asks for the next.
+ * One socket at a time. A refusal that the kernel knows of at once moves on to the next address;
+ * one that takes a while shows at the first write, and the owner then asks for the next.
  */
 
 #include "net/dial.h"
@@ -21,7 +21,8 @@ dial_start(Dial *dial, AddressList *addresses)
 static int
 dial_address(const Address *address)
 {
-        fd_auto int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        fd_auto int fd =
+                socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
         if (fd < 0)
                 return FD_NONE;
@@ -44,7 +45,8 @@ dial_next(Dial *dial, int *error)
 
                 if (fd < 0)
                         *error = errno;
-                if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+                if (fd < 0 &&
+                    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
                         return FD_NONE;
 
                 dial->next++;

@@ -22,8 +22,9 @@ typedef struct Dial {
 void dial_start(Dial *dial, AddressList *addresses);
 
 /* A socket that is connected or connecting to the next address at which an attempt could be begun;
- * the caller owns it. Whether it succeeds shows when it is written to. FD_NONE when no address is left, or
- * when the process has no descriptor or memory for a socket; *@error is the last errno then. */
+ * the caller owns it. Whether it succeeds shows when it is written to. FD_NONE when no address is
+ * left, or when the process has no descriptor or memory for a socket; *@error is the last errno
+ * then. */
 int dial_next(Dial *dial, int *error);
 
 /* How many addresses are left to be tried. */

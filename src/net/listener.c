@@ -58,13 +58,8 @@ set_error(GError **error, const char *what, const char *text)
 {
         int saved = errno;
 
-        g_set_error(error,
-                    G_IO_ERROR,
-                    (int)g_io_error_from_errno(saved),
-                    "can't %s %s: %s",
-                    what,
-                    text,
-                    g_strerror(saved));
+        g_set_error(error, G_IO_ERROR, (int)g_io_error_from_errno(saved), "can't %s %s: %s", what,
+                    text, g_strerror(saved));
 
         return false;
 }
@@ -94,11 +89,8 @@ listener_bind(const Endpoint *endpoint, GError **error)
         Address address;
 
         if (!endpoint_get_address(endpoint, &address)) {
-                g_set_error(error,
-                            G_IO_ERROR,
-                            G_IO_ERROR_INVALID_ARGUMENT,
-                            "can't listen on the name %s: give an address",
-                            endpoint->host);
+                g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                            "can't listen on the name %s: give an address", endpoint->host);
                 return NULL;
         }
         address_print(&address, text);
@@ -129,7 +121,8 @@ listener_bind(const Endpoint *endpoint, GError **error)
 GPtrArray *
 listener_take_passed(GError **error)
 {
-        g_autoptr(GPtrArray) listeners = g_ptr_array_new_with_free_func((GDestroyNotify)listener_unref);
+        g_autoptr(GPtrArray) listeners =
+                g_ptr_array_new_with_free_func((GDestroyNotify)listener_unref);
         char **names = NULL;
         int n = sd_listen_fds_with_names(true, &names);
         bool good = true;
@@ -148,13 +141,11 @@ listener_take_passed(GError **error)
                         g_ptr_array_add(listeners, listener_new(fd, names[i]));
                 } else if (good) {
                         good = false;
-                        g_set_error(error,
-                                    G_IO_ERROR,
-                                    G_IO_ERROR_INVALID_ARGUMENT,
-                                    "descriptor %d (%s) is no listening stream socket: the socket unit "
-                                    "needs ListenStream= and Accept=no",
-                                    fd,
-                                    names[i]);
+                        g_set_error(
+                                error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                                "descriptor %d (%s) is no listening stream socket: the socket unit "
+                                "needs ListenStream= and Accept=no",
+                                fd, names[i]);
                 }
                 free(names[i]);
         }
@@ -232,7 +223,8 @@ listener_accept(Listener *listener, int *fd, Address *client)
 void
 listener_shut_door(Listener *listener)
 {
-        /* The filter sees a segment from its TCP header on: flags are the 14th byte, SYN is 0x02, ACK 0x10. */
+        /* The filter sees a segment from its TCP header on: flags are the 14th byte, SYN is 0x02,
+         * ACK 0x10. */
         static struct sock_filter drop_syn[] = {
                 BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
                 BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12),

@@ -16,17 +16,17 @@ typedef struct Listener Listener;
 
 typedef enum ListenerAccept {
         LISTENER_ACCEPTED,
-        LISTENER_EMPTY,       /* nobody is waiting, or whoever was has gone */
+        LISTENER_EMPTY,        /* nobody is waiting, or whoever was has gone */
         LISTENER_NO_RESOURCES, /* no descriptor or memory; errno says which */
 } ListenerAccept;
 
-/* Binds @endpoint, which is literal or a Unix socket, and listens. A Unix socket that nobody answers
- * is replaced; it is removed when the listener ends. */
+/* Binds @endpoint, which is literal or a Unix socket, and listens. A Unix socket that nobody
+ * answers is replaced; it is removed when the listener ends. */
 Listener *listener_bind(const Endpoint *endpoint, GError **error);
 
-/* The listening sockets that systemd handed over (sd_listen_fds(3)), each with its FileDescriptorName=;
- * an empty array when there are none. A descriptor that is no listening stream socket is an error.
- * Only once: the environment is cleared. */
+/* The listening sockets that systemd handed over (sd_listen_fds(3)), each with its
+ * FileDescriptorName=; an empty array when there are none. A descriptor that is no listening stream
+ * socket is an error. Only once: the environment is cleared. */
 GPtrArray *listener_take_passed(GError **error);
 
 Listener *listener_ref(Listener *listener);
@@ -44,15 +44,16 @@ const char *listener_get_passed_name(const Listener *listener);
 /* True when it was bound by us for this very endpoint. */
 bool listener_is_bound_to(const Listener *listener, const Endpoint *endpoint);
 
-/* Takes one connection: a socket that never blocks, with the options of the listener, and where it comes
- * from. Any thread. */
+/* Takes one connection: a socket that never blocks, with the options of the listener, and where it
+ * comes from. Any thread. */
 ListenerAccept listener_accept(Listener *listener, int *fd, Address *client);
 
 /* No new connection is begun from now on, but those that wait in the queue, or are half made, can
- * still be accepted: what comes before a close that must not cut anybody. No effect on a socket that
- * systemd handed over, which stays open. */
+ * still be accepted: what comes before a close that must not cut anybody. No effect on a socket
+ * that systemd handed over, which stays open. */
 void listener_shut_door(Listener *listener);
 
-/* For a socket that systemd keeps open: callers are refused instead of left in the queue; and taken again. */
+/* For a socket that systemd keeps open: callers are refused instead of left in the queue; and taken
+ * again. */
 void listener_pause(Listener *listener);
 bool listener_resume(Listener *listener, GError **error);

@@ -11,6 +11,8 @@
 
 #include "base/fd.h"
 
+#define DISCARDS_PER_TURN 4
+
 static void
 stream_on_event(void *data, uint32_t events)
 {
@@ -36,12 +38,9 @@ stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data)
         /* What is there already is the first event. */
         stream->readable = false;
 
-        return watch_start(&stream->watch,
-                           loop,
-                           stream->fd,
+        return watch_start(&stream->watch, loop, stream->fd,
                            stream->awaits_write ? WATCH_STREAM_WRITE : WATCH_STREAM,
-                           stream_on_event,
-                           stream);
+                           stream_on_event, stream);
 }
 
 StreamResult
@@ -62,6 +61,23 @@ stream_break(Stream *stream, int error)
         stream->error = error;
 
         return STREAM_BROKEN;
+}
+
+StreamResult
+stream_discard(Stream *stream, BufferPool *pool)
+{
+        char *scratch = buffer_pool_get_scratch(pool);
+        size_t n;
+
+        for (unsigned reads = 0; reads < DISCARDS_PER_TURN; reads++) {
+                StreamResult result = stream_read(stream, scratch, BUFFER_SCRATCH_SIZE, &n);
+
+                if (result != STREAM_OK)
+                        return result;
+        }
+        stream_again(stream);
+
+        return STREAM_WAIT;
 }
 
 void

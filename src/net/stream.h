@@ -7,6 +7,7 @@
 
 #include <glib.h>
 
+#include "base/buffer.h"
 #include "base/loop.h"
 
 /*
@@ -40,7 +41,7 @@ struct Stream {
         const StreamOps *ops; /* NULL when there is no connection */
         Watch watch;
         int fd;
-        int error;       /* errno of STREAM_BROKEN */
+        int error;         /* errno of STREAM_BROKEN */
         bool readable;     /* an edge came and the kernel has not said "not now" since */
         bool writable;     /* likewise */
         bool ending;       /* an end or an error waits behind the bytes */
@@ -83,8 +84,8 @@ stream_read(Stream *stream, void *data, size_t size, size_t *n)
         return stream->ops->read(stream, data, size, n);
 }
 
-/* Writes up to @size bytes, which is not 0; *@n of them, more than 0, with STREAM_OK and otherwise 0.
- * After STREAM_WAIT the same bytes are to be written again. */
+/* Writes up to @size bytes, which is not 0; *@n of them, more than 0, with STREAM_OK and otherwise
+ * 0. After STREAM_WAIT the same bytes are to be written again. */
 static inline StreamResult
 stream_write(Stream *stream, const void *data, size_t size, size_t *n)
 {
@@ -97,6 +98,10 @@ stream_finish(Stream *stream)
 {
         return stream->ops->finish(stream);
 }
+
+/* Reads and drops what is there, up to its share of a turn: STREAM_WAIT while more may come,
+ * STREAM_END or STREAM_BROKEN. */
+StreamResult stream_discard(Stream *stream, BufferPool *pool);
 
 /* Closes the connection. Nothing happens when there is none. */
 void stream_close(Stream *stream);

@@ -59,8 +59,8 @@ answer_flush(Answer *answer, BufferPool *pool)
         size_t n;
 
         while (buffer_length(&answer->out) > 0) {
-                StreamResult result = stream_write(
-                        answer->client, buffer_data(&answer->out), buffer_length(&answer->out), &n);
+                StreamResult result = stream_write(answer->client, buffer_data(&answer->out),
+                                                   buffer_length(&answer->out), &n);
 
                 if (result == STREAM_WAIT)
                         return false;
@@ -94,8 +94,7 @@ answer_run(Answer *answer, BufferPool *pool)
 
                 if (*answer->commands && !answer->skips) {
                         answer_say(answer, *answer->commands, pool);
-                        agi_dialogue_command(&answer->dialogue,
-                                             buffer_data(&answer->out),
+                        agi_dialogue_command(&answer->dialogue, buffer_data(&answer->out),
                                              buffer_length(&answer->out));
                         answer->commands++;
                 } else if (answer->failure) {

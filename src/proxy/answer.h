@@ -34,15 +34,16 @@ typedef struct Answer {
         uint64_t bytes_in, bytes_out;
 } Answer;
 
-/* Begins to say @commands (ended by NULL, without LF; borrowed) to @client, which must stay where it is. */
+/* Begins to say @commands (ended by NULL, without LF; borrowed) to @client, which must stay where
+ * it is. */
 void answer_start(Answer *answer, Stream *client, const char *const *commands, bool failure);
 
-/* Goes on: to be called at first and after every event of the client's stream, while it says RUNNING. A
- * client that has ended is told the end at once, since it may still read. */
+/* Goes on: to be called at first and after every event of the client's stream, while it says
+ * RUNNING. A client that has ended is told the end at once, since it may still read. */
 AnswerResult answer_run(Answer *answer, BufferPool *pool);
 
-/* Awaits no more replies and leaves out what has not been said: the end comes at once. To be followed by
- * answer_run(). */
+/* Awaits no more replies and leaves out what has not been said: the end comes at once. To be
+ * followed by answer_run(). */
 void answer_skip(Answer *answer);
 
 void answer_clear(Answer *answer, BufferPool *pool);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * failover and round-robin walk the list once round, from its head or from whose turn it is. balance
- * looks for the fewest active sessions over weight, and begins to look where its turn is, so that ties
- * go round too.
+ * failover and round-robin walk the list once round, from its head or from whose turn it is.
+ * balance looks for the fewest active sessions over weight, and begins to look where its turn is,
+ * so that ties go round too.
  */
 
 #include "proxy/balance.h"
@@ -43,7 +43,8 @@ balance_find_least(const Balance *balance, const RouteSettings *route)
 
                 if (balance_was_tried(balance, i))
                         continue;
-                if (best == servers->len || is_less(server, active, servers->pdata[best], best_active)) {
+                if (best == servers->len ||
+                    is_less(server, active, servers->pdata[best], best_active)) {
                         best = i;
                         best_active = active;
                 }

@@ -16,7 +16,8 @@
 typedef struct Balance {
         unsigned n_tried;
         unsigned first;  /* whose turn it was */
-        uint64_t *tried; /* a bit for each server; made for the second try, since most need only one */
+        uint64_t *tried; /* a bit for each server; made for the second try, since most need only one
+                          */
 } Balance;
 
 /* The server to try next, by the route's Mode=; NULL when each has been tried. It may be full. */

@@ -73,15 +73,9 @@ name_note_result(Name *name, const GError *error)
                 return;
 
         name->failed = failed;
-        g_log_structured(G_LOG_DOMAIN,
-                         failed ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                         "MESSAGE_ID",
-                         LOG_ID_RESOLVE_FAILED,
-                         "AGITATOR_SERVER",
-                         name->server->name,
-                         "MESSAGE",
-                         "server %s: %s: %s",
-                         name->server->name,
+        g_log_structured(G_LOG_DOMAIN, failed ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                         "MESSAGE_ID", LOG_ID_RESOLVE_FAILED, "AGITATOR_SERVER", name->server->name,
+                         "MESSAGE", "server %s: %s: %s", name->server->name,
                          name->server->endpoint->host,
                          failed ? error->message : "the name has an address again");
 }
@@ -104,8 +98,8 @@ name_on_result(AddressList *addresses, const GError *error, void *data)
                 return;
 
         if (names->settings->resolve_interval != G_MAXINT64)
-                names->timer =
-                        g_timeout_add((guint)(names->settings->resolve_interval / 1000), names_on_timer, names);
+                names->timer = g_timeout_add((guint)(names->settings->resolve_interval / 1000),
+                                             names_on_timer, names);
         names_finish_first(names);
 }
 
@@ -117,7 +111,8 @@ names_look_up(Names *names)
                 Name *name = names->items->pdata[i];
                 const Endpoint *endpoint = name->server->endpoint;
 
-                resolver_lookup(endpoint->host, endpoint->port, names->cancellable, name_on_result, name);
+                resolver_lookup(endpoint->host, endpoint->port, names->cancellable, name_on_result,
+                                name);
         }
 }
 
@@ -153,7 +148,8 @@ names_new(Settings *settings, gint64 limit, NamesFunc first_done, void *data)
                 g_ptr_array_add(names->items, name);
         }
 
-        names->limit = g_timeout_add(names->items->len > 0 ? (guint)(limit / 1000) : 0, names_on_limit, names);
+        names->limit = g_timeout_add(names->items->len > 0 ? (guint)(limit / 1000) : 0,
+                                     names_on_limit, names);
         names_look_up(names);
 
         return names;

@@ -6,21 +6,22 @@
 #include "proxy/settings.h"
 
 /*
- * Keeps the addresses of all servers of one snapshot of the settings up to date: the literal ones, and names by
- * looking them up at the start and every ResolveInterval=. When a look-up fails, the last good answer stays.
- * Main thread.
+ * Keeps the addresses of all servers of one snapshot of the settings up to date: the literal ones,
+ * and names by looking them up at the start and every ResolveInterval=. When a look-up fails, the
+ * last good answer stays. Main thread.
  */
 
 typedef struct Names Names;
 
 typedef void (*NamesFunc)(void *data);
 
-/* Begins to look names up. @first_done is called once, from the main loop, when every name has been looked up once, or after
+/* Begins to look names up. @first_done is called once, from the main loop, when every name has been
+ * looked up once, or after
  * @limit microseconds, whichever comes first. @settings have been finished; refs them. */
 Names *names_new(Settings *settings, gint64 limit, NamesFunc first_done, void *data);
 
-/* From now on what was and will be found is where the servers are dialed. @old: the settings that were in
- * force until now; NULL when there were none. */
+/* From now on what was and will be found is where the servers are dialed. @old: the settings that
+ * were in force until now; NULL when there were none. */
 void names_publish(Names *names, const Settings *old);
 
 /* Ends it; @first_done is not called any more. NULL is fine. */

@@ -6,8 +6,8 @@
 #include <glib.h>
 
 /*
- * A condition that is logged when it begins and when it is over, and not each time that it is met: under a
- * load that stays at a limit, that would be twice a session. Any thread.
+ * A condition that is logged when it begins and when it is over, and not each time that it is met:
+ * under a load that stays at a limit, that would be twice a session. Any thread.
  */
 
 #define NOTICE_CALM (5 * G_TIME_SPAN_SECOND) /* it is over when it was not met for so long */
@@ -31,6 +31,6 @@ notice_lower(Notice *notice, gint64 now)
         gint64 last = __atomic_load_n(&notice->last, __ATOMIC_RELAXED);
 
         return last != 0 && now - last >= NOTICE_CALM &&
-               __atomic_compare_exchange_n(
-                       &notice->last, &last, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+               __atomic_compare_exchange_n(&notice->last, &last, 0, false, __ATOMIC_RELAXED,
+                                           __ATOMIC_RELAXED);
 }

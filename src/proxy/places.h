@@ -6,8 +6,8 @@
 #include <glib.h>
 
 /*
- * A number of places, taken and given back by any thread without a lock, and never more of them taken
- * than there are.
+ * A number of places, taken and given back by any thread without a lock, and never more of them
+ * taken than there are.
  */
 
 /* Embedded in its owner, on a cache line of its own, since every session writes to it. */
@@ -24,8 +24,8 @@ places_reserve(Places *places, unsigned max)
         do {
                 if (max > 0 && taken >= max)
                         return false;
-        } while (!__atomic_compare_exchange_n(
-                &places->taken, &taken, taken + 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+        } while (!__atomic_compare_exchange_n(&places->taken, &taken, taken + 1, true,
+                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 
         return true;
 }

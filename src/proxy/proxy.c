@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A reload is prepared whole before anything changes: sockets that are wanted and not there are bound, and
- * if one can't be, the old settings stay. Then each worker is posted the new settings with their doors,
- * and takes them between two turns. A listener lives until the last worker has let go of it.
+ * A reload is prepared whole before anything changes: sockets that are wanted and not there are
+ * bound, and if one can't be, the old settings stay. Then each worker is posted the new settings
+ * with their doors, and takes them between two turns. A listener lives until the last worker has
+ * let go of it.
  */
 
 #include "proxy/proxy.h"
@@ -154,22 +155,16 @@ proxy_update_passed(Proxy *proxy)
                 if (is_wanted && waits) {
                         g_ptr_array_remove_fast(proxy->waiting, listener);
                         if (!listener_resume(listener, &error))
-                                g_log_structured(G_LOG_DOMAIN,
-                                                 G_LOG_LEVEL_WARNING,
-                                                 "MESSAGE_ID",
-                                                 LOG_ID_CONFIG_WARNING,
-                                                 "MESSAGE",
-                                                 "%s",
+                                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                                 LOG_ID_CONFIG_WARNING, "MESSAGE", "%s",
                                                  error->message);
                 } else if (!is_wanted && !waits) {
                         g_ptr_array_add(proxy->waiting, listener);
                         listener_pause(listener);
-                        g_log_structured(G_LOG_DOMAIN,
-                                         G_LOG_LEVEL_WARNING,
-                                         "MESSAGE_ID",
-                                         LOG_ID_CONFIG_WARNING,
-                                         "MESSAGE",
-                                         "the socket %s that systemd handed over as %s is refused: there is no "
+                        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                         LOG_ID_CONFIG_WARNING, "MESSAGE",
+                                         "the socket %s that systemd handed over as %s is refused: "
+                                         "there is no "
                                          "[Listener %s]",
                                          listener_get_text(listener),
                                          listener_get_passed_name(listener),
@@ -182,19 +177,16 @@ proxy_update_passed(Proxy *proxy)
 static unsigned
 proxy_get_max_sessions(const Proxy *proxy, const Settings *settings)
 {
-        unsigned most = MAX(proxy->max_descriptors, PROXY_SPARE_DESCRIPTORS + 2) - PROXY_SPARE_DESCRIPTORS;
+        unsigned most =
+                MAX(proxy->max_descriptors, PROXY_SPARE_DESCRIPTORS + 2) - PROXY_SPARE_DESCRIPTORS;
 
         most /= 2;
         if (settings->max_sessions > most)
-                g_log_structured(G_LOG_DOMAIN,
-                                 G_LOG_LEVEL_WARNING,
-                                 "MESSAGE_ID",
-                                 LOG_ID_CONFIG_WARNING,
-                                 "MESSAGE",
-                                 "[Proxy] MaxSessions=%u: the limit of %u descriptors allows %u (LimitNOFILE=)",
-                                 settings->max_sessions,
-                                 proxy->max_descriptors,
-                                 most);
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                 LOG_ID_CONFIG_WARNING, "MESSAGE",
+                                 "[Proxy] MaxSessions=%u: the limit of %u descriptors allows %u "
+                                 "(LimitNOFILE=)",
+                                 settings->max_sessions, proxy->max_descriptors, most);
 
         return settings->max_sessions > 0 ? MIN(settings->max_sessions, most) : most;
 }
@@ -221,8 +213,7 @@ proxy_commit(Proxy *proxy, Settings *settings, GArray *doors)
 
         proxy->doors = doors;
         proxy->settings = settings_ref(settings);
-        __atomic_store_n(&proxy->shared.max_sessions,
-                         proxy_get_max_sessions(proxy, settings),
+        __atomic_store_n(&proxy->shared.max_sessions, proxy_get_max_sessions(proxy, settings),
                          __ATOMIC_RELAXED);
         proxy_update_passed(proxy);
 

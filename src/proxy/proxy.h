@@ -16,21 +16,22 @@ typedef struct Proxy Proxy;
 
 typedef void (*ProxyFunc)(void *data);
 
-/* Descriptors that are kept from sessions: for the process itself, and for telling a client that it is
- * refused. */
+/* Descriptors that are kept from sessions: for the process itself, and for telling a client that it
+ * is refused. */
 #define PROXY_SPARE_DESCRIPTORS 128
 
-/* Takes @passed, the listening sockets (Listener) that systemd handed over. @max_descriptors is the process's
- * limit. */
+/* Takes @passed, the listening sockets (Listener) that systemd handed over. @max_descriptors is the
+ * process's limit. */
 Proxy *proxy_new(GPtrArray *passed, unsigned max_descriptors);
 
-/* Opens the listening sockets that @settings ask for and that are not open yet. The result, of WorkerDoor, is
- * for proxy_commit(), or to be freed with g_array_unref(). NULL, with an error that names group and key, when
- * one can't be opened; then nothing has changed. */
+/* Opens the listening sockets that @settings ask for and that are not open yet. The result, of
+ * WorkerDoor, is for proxy_commit(), or to be freed with g_array_unref(). NULL, with an error that
+ * names group and key, when one can't be opened; then nothing has changed. */
 GArray *proxy_prepare(Proxy *proxy, Settings *settings, GError **error);
 
-/* Puts @settings in force, which have been finished: from now on new sessions follow them, listeners that are
- * gone are closed, workers started if they were not. Takes @doors, refs @settings. */
+/* Puts @settings in force, which have been finished: from now on new sessions follow them,
+ * listeners that are gone are closed, workers started if they were not. Takes @doors, refs
+ * @settings. */
 void proxy_commit(Proxy *proxy, Settings *settings, GArray *doors);
 
 /* The settings in force; NULL before the first. */
@@ -39,7 +40,8 @@ const Settings *proxy_get_settings(const Proxy *proxy);
 /* Sessions now. */
 unsigned proxy_get_sessions(const Proxy *proxy);
 
-/* Accepts no more, and calls @drained with @data from the main loop when the last session is over. Once. */
+/* Accepts no more, and calls @drained with @data from the main loop when the last session is over.
+ * Once. */
 void proxy_drain(Proxy *proxy, ProxyFunc drained, void *data);
 
 /* Ends every session now. */

@@ -11,8 +11,9 @@
 #include "base/log-id.h"
 
 static const char *const result_names[] = {
-        [RECORD_SERVED] = "served",       [RECORD_ANSWERED] = "answered", [RECORD_ABANDONED] = "abandoned",
-        [RECORD_REFUSED] = "refused",     [RECORD_BROKEN] = "broken",     [RECORD_CUT] = "cut",
+        [RECORD_SERVED] = "served",       [RECORD_ANSWERED] = "answered",
+        [RECORD_ABANDONED] = "abandoned", [RECORD_REFUSED] = "refused",
+        [RECORD_BROKEN] = "broken",       [RECORD_CUT] = "cut",
 };
 
 /* A set of fields under construction; the numbers' text lives beside them. */
@@ -77,6 +78,32 @@ record_note_environment(Record *record, const AgiEnv *env, const char *block)
         copy_span(record->facts, &size, block, env->callerid, &record->callerid);
 }
 
+void
+record_log_step(const Record *record, const char *state, const char *format, ...)
+{
+        g_autofree char *text = NULL;
+        char id[24];
+        va_list arguments;
+
+        va_start(arguments, format);
+        text = g_strdup_vprintf(format, arguments);
+        va_end(arguments);
+
+        g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, record->id);
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_DEBUG, "AGITATOR_SESSION", id, "MESSAGE",
+                         "session %s %s: %s", id, state, text);
+}
+
+void
+record_log_odd_path(const Record *record)
+{
+        g_log_structured(
+                G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_ODD_PATH, "MESSAGE",
+                "session " RECORD_ID_FORMAT ": the path of %.*s could climb or merge, so it "
+                "matches no route but *",
+                record->id, (int)record->request.length, record->facts + record->request.offset);
+}
+
 bool
 record_is_failure(const Record *record)
 {
@@ -94,14 +121,16 @@ record_is_failure(const Record *record)
         g_assert_not_reached();
 }
 
-/* "session 05f.. 127.0.0.1:4711 agi://h/menu: served by ivr-1 (route menu), 3 commands in 0.120 s" */
+/* "session 05f.. 127.0.0.1:4711 agi://h/menu: served by ivr-1 (route menu), 3 commands in 0.120 s"
+ */
 static void
 record_print(const Record *record, gint64 now, const char *client, GString *text)
 {
         g_string_printf(text, "session " RECORD_ID_FORMAT " from %s", record->id, client);
         if (record->request.length > 0) {
                 g_string_append(text, " for ");
-                g_string_append_len(text, record->facts + record->request.offset, record->request.length);
+                g_string_append_len(text, record->facts + record->request.offset,
+                                    record->request.length);
         }
 
         g_string_append_printf(text, ": %s", result_names[record->result]);
@@ -113,9 +142,7 @@ record_print(const Record *record, gint64 now, const char *client, GString *text
                 g_string_append_printf(text, ", route %s", record->route);
         if (record->server)
                 g_string_append_printf(text, ", server %s", record->server);
-        g_string_append_printf(text,
-                               ", %u commands in %.3f s",
-                               record->commands,
+        g_string_append_printf(text, ", %u commands in %.3f s", record->commands,
                                (double)(now - record->started) / G_USEC_PER_SEC);
 }
 
@@ -149,14 +176,15 @@ record_log(const Record *record, LogSessions sessions, gint64 now)
         field_set_add_text(&set, "AGITATOR_SERVER", record->server);
         field_set_add_text(&set, "AGITATOR_RESULT", result_names[record->result]);
         field_set_add_text(&set, "AGITATOR_REASON", record->reason);
-        field_set_add_text(&set, "AGITATOR_ERROR", record->error ? g_strerror(record->error) : NULL);
+        field_set_add_text(&set, "AGITATOR_ERROR",
+                           record->error ? g_strerror(record->error) : NULL);
         field_set_add_span(&set, "AGITATOR_UNIQUEID", record->facts, record->uniqueid);
         field_set_add_span(&set, "AGITATOR_CHANNEL", record->facts, record->channel);
         field_set_add_span(&set, "AGITATOR_CALLERID", record->facts, record->callerid);
         field_set_add_number(&set, "AGITATOR_DURATION_USEC", (uint64_t)(now - record->started));
         if (record->set_up)
-                field_set_add_number(
-                        &set, "AGITATOR_SETUP_USEC", (uint64_t)(record->set_up - record->started));
+                field_set_add_number(&set, "AGITATOR_SETUP_USEC",
+                                     (uint64_t)(record->set_up - record->started));
         field_set_add_number(&set, "AGITATOR_COMMANDS", record->commands);
         field_set_add_number(&set, "AGITATOR_BYTES_IN", record->bytes_in);
         field_set_add_number(&set, "AGITATOR_BYTES_OUT", record->bytes_out);

@@ -7,6 +7,7 @@
 #include <glib.h>
 
 #include "agi/agi-env.h"
+#include "base/log.h"
 #include "net/address.h"
 #include "proxy/settings.h"
 
@@ -23,8 +24,8 @@ typedef enum RecordResult {
         RECORD_CUT,       /* ended by the proxy's stop */
 } RecordResult;
 
-/* Embedded in its session; all zero at first, record_clear() at the end. Strings are borrowed from what
- * the session holds. */
+/* Embedded in its session; all zero at first, record_clear() at the end. Strings are borrowed from
+ * what the session holds. */
 typedef struct Record {
         uint64_t id;
         Address client;
@@ -32,8 +33,8 @@ typedef struct Record {
         char *facts; /* copies of what the spans below stand for */
         AgiSpan request, uniqueid, channel, callerid;
         RecordResult result;
-        const char *reason; /* NOROUTE and so on; NULL when all went well */
-        int error;          /* errno behind it; 0 when there is none */
+        const char *reason;     /* NOROUTE and so on; NULL when all went well */
+        int error;              /* errno behind it; 0 when there is none */
         gint64 started, set_up; /* monotonic; set_up 0: never */
         uint32_t commands;
         uint64_t bytes_in, bytes_out;
@@ -47,6 +48,18 @@ void record_note_environment(Record *record, const AgiEnv *env, const char *bloc
 
 /* True for the results that somebody should look at. */
 bool record_is_failure(const Record *record);
+
+/* Logs one step of a session in @state, if Level=debug asks for it. */
+#define record_debug(record, state, format, ...)                                                   \
+        do {                                                                                       \
+                if (log_is_enabled(G_LOG_LEVEL_DEBUG))                                             \
+                        record_log_step((record), (state), (format), ##__VA_ARGS__);               \
+        } while (0)
+void record_log_step(const Record *record, const char *state, const char *format, ...)
+        G_GNUC_PRINTF(3, 4);
+
+/* Logs that the request's path is one that matches only the wildcard. */
+void record_log_odd_path(const Record *record);
 
 /* Logs the session's end as of @now, unless @sessions says that it isn't wanted. */
 void record_log(const Record *record, LogSessions sessions, gint64 now);

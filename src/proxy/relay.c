@@ -6,8 +6,8 @@
  *
  * Errors of a server's socket need care. Linux says EPIPE when the peer had ended before its reset
  * and ECONNRESET when it had not, and says it once: whichever call comes first gets it, and a read
- * after that looks like a clean end. So a write's error is kept until the reading side has delivered
- * what arrived.
+ * after that looks like a clean end. So a write's error is kept until the reading side has
+ * delivered what arrived.
  */
 
 #include "proxy/relay.h"
@@ -75,8 +75,8 @@ relay_send(Relay *relay, RelayWay *way, const char *data, size_t size)
         return size;
 }
 
-/* How many of the bytes from the server, which begin where a line does (or within one that is passed
- * as it comes), may go to the client now. The first @scanned of them have no LF. */
+/* How many of the bytes from the server, which begin where a line does (or within one that is
+ * passed as it comes), may go to the client now. The first @scanned of them have no LF. */
 static size_t
 relay_gate(Relay *relay, const char *data, size_t size, size_t scanned)
 {
@@ -98,7 +98,8 @@ relay_gate(Relay *relay, const char *data, size_t size, size_t scanned)
                 lf = memchr(data + from, '\n', size - from);
                 if (!lf)
                         break;
-                agi_dialogue_command(&relay->dialogue, data + passed, (size_t)(lf - data) + 1 - passed);
+                agi_dialogue_command(&relay->dialogue, data + passed,
+                                     (size_t)(lf - data) + 1 - passed);
                 passed = (size_t)(lf - data) + 1;
         }
 
@@ -178,8 +179,8 @@ relay_take(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPoo
         way->scanned = relay->dialogue.outstanding ? 0 : size - sent;
 }
 
-/* A line that has filled all the room there is can't wait for its end: it goes as it comes. Asterisk
- * would execute it in pieces in any case. */
+/* A line that has filled all the room there is can't wait for its end: it goes as it comes.
+ * Asterisk would execute it in pieces in any case. */
 static bool
 relay_pass_long_line(Relay *relay, RelayWay *way)
 {
@@ -323,7 +324,8 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error)
         relay->to_server.dead = true;
         way_drop(&relay->to_server, pool);
 
-        /* What arrived whole is delivered; a line cut short would be executed as if it were whole. */
+        /* What arrived whole is delivered; a line cut short would be executed as if it were whole.
+         */
         if (relay->whole_lines && buffer_length(&way->held) > way->passed) {
                 const char *data = buffer_data(&way->held);
                 const char *lf = memrchr(data, '\n', buffer_length(&way->held));

@@ -14,20 +14,19 @@
 /*
  * Bytes both ways between a client and a server that are both connected.
  *
- * To the server they go at once, and reading from the client goes on while up to RELAY_SERVER_ROOM of them
- * wait: Asterisk drops what it can't write within 100 ms. To the client they go by whole lines and
- * one command at a time (agi/agi-dialogue.h). An end on one side becomes an end on the other once all
- * before it is delivered.
+ * To the server they go at once, and reading from the client goes on while up to RELAY_SERVER_ROOM
+ * of them wait: Asterisk drops what it can't write within 100 ms. To the client they go by whole
+ * lines and one command at a time (agi/agi-dialogue.h). An end on one side becomes an end on the
+ * other once all before it is delivered.
  *
  *      seen                           done
  *      server ends                    what is held goes to the client, then the end
- *      server breaks or is failed     whole lines go to the client, a tail is dropped, then FAILURE (or a reset,
- *                                     or a plain end, by OnServerFailure=); the server is closed at once
- *      server broken after its end    normal: Asterisk's last HANGUP met a closed socket
- *      client ends                    what is held goes to the server, then the end
- *      client breaks                  the same, then the server is reset, unless bytes are still on their way
- *      client can't be written to     it has gone: once the server has all that is held, over
- *      both ended                     over
+ *      server breaks or is failed     whole lines go to the client, a tail is dropped, then FAILURE
+ * (or a reset, or a plain end, by OnServerFailure=); the server is closed at once server broken
+ * after its end    normal: Asterisk's last HANGUP met a closed socket client ends what is held goes
+ * to the server, then the end client breaks                  the same, then the server is reset,
+ * unless bytes are still on their way client can't be written to     it has gone: once the server
+ * has all that is held, over both ended                     over
  */
 
 #define RELAY_SERVER_ROOM (256 * 1024)
@@ -36,7 +35,8 @@
 typedef enum RelayResult {
         RELAY_RUNNING,
         RELAY_ENDED,  /* nothing more will come or go: close */
-        RELAY_FAILED, /* the client has been told that the server failed, and has nothing left to do */
+        RELAY_FAILED, /* the client has been told that the server failed, and has nothing left to do
+                       */
 } RelayResult;
 
 typedef struct RelayWay {
@@ -62,8 +62,8 @@ typedef struct Relay {
         int client_error, server_error; /* errno of a break; 0 for none */
 } Relay;
 
-/* Begins between @client and @server, which must stay where they are and be open. Bytes that the client sent
- * ahead are in relay->to_server.held, all of it passed. */
+/* Begins between @client and @server, which must stay where they are and be open. Bytes that the
+ * client sent ahead are in relay->to_server.held, all of it passed. */
 void relay_start(Relay *relay, Stream *client, Stream *server, const RouteSettings *route);
 
 /* Moves what can be moved: to be called after every event of either stream. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Counters are atomics. The address list is behind a mutex that is held for a few instructions, once
- * a session; it is a pthread one because ThreadSanitizer doesn't know GLib's.
+ * Counters are atomics. The address list is behind a mutex that is held for a few instructions,
+ * once a session; it is a pthread one because ThreadSanitizer doesn't know GLib's.
  */
 
 #include "proxy/server.h"

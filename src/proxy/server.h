@@ -32,7 +32,8 @@ void server_release(Server *server);
 /* Sessions that have a place now. Any thread. */
 unsigned server_get_active(const Server *server);
 
-/* Where it is; NULL while its name has not been resolved. The caller gets a reference. Any thread. */
+/* Where it is; NULL while its name has not been resolved. The caller gets a reference. Any thread.
+ */
 AddressList *server_get_addresses(Server *server);
 void server_set_addresses(Server *server, AddressList *addresses);
 
@@ -43,5 +44,6 @@ bool server_note_dial(Server *server, bool succeeded);
 /* True while the last dial succeeded or none has been made. Any thread. */
 bool server_is_up(const Server *server);
 
-/* Notes that it was found full or not at @now; true when it is full and that is news. Any thread. */
+/* Notes that it was found full or not at @now; true when it is full and that is news. Any thread.
+ */
 bool server_note_full(Server *server, bool is_full, gint64 now);

@@ -15,13 +15,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agi/agi-env.h"
 #include "agi/agi-request.h"
 #include "base/fd.h"
-#include "base/log-id.h"
-#include "base/log.h"
 #include "net/stream.h"
 #include "proxy/answer.h"
+#include "proxy/inbox.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
 #include "proxy/target.h"
@@ -59,8 +57,7 @@ struct Session {
         gint64 active; /* when something last happened while relaying */
         gint64 setup_end;
 
-        Buffer inbox;
-        AgiEnv env;
+        Inbox inbox;
         RouteSettings *route;
         Target target;
         Relay relay;
@@ -72,23 +69,11 @@ struct Session {
 typedef struct SessionStateRow {
         const char *name;
         SessionState (*step)(Session *session);
-        gint64 (*get_limit)(const Session *session);
+        gint64 (*get_limit)(const Session *session); /* NULL: none */
         SessionState (*expire)(Session *session);
 } SessionStateRow;
 
 static const SessionStateRow session_states[];
-
-static const struct {
-        const char *status, *report;
-} refusals[] = {
-        [SESSION_WELCOME] = { NULL, NULL },
-        [SESSION_NOROUTE] = { "NOROUTE", "SET VARIABLE AGITATOR_STATUS NOROUTE" },
-        [SESSION_NOSERVER] = { "NOSERVER", "SET VARIABLE AGITATOR_STATUS NOSERVER" },
-        [SESSION_FULL] = { "FULL", "SET VARIABLE AGITATOR_STATUS FULL" },
-        [SESSION_TIMEOUT] = { "TIMEOUT", "SET VARIABLE AGITATOR_STATUS TIMEOUT" },
-        [SESSION_BADREQUEST] = { "BADREQUEST", "SET VARIABLE AGITATOR_STATUS BADREQUEST" },
-        [SESSION_DENIED] = { "DENIED", "SET VARIABLE AGITATOR_STATUS DENIED" },
-};
 
 static void session_advance(void *data);
 
@@ -106,33 +91,16 @@ session_pool(const Session *session)
 
 /* One step of this session, where Level=debug asks for it. */
 #define session_debug(session, format, ...)                                                        \
-        do {                                                                                       \
-                if (log_is_enabled(G_LOG_LEVEL_DEBUG))                                             \
-                        session_log_step((session), (format), ##__VA_ARGS__);                      \
-        } while (0)
-
-static void G_GNUC_PRINTF(2, 3) session_log_step(const Session *session, const char *format, ...)
-{
-        g_autofree char *text = NULL;
-        char id[24];
-        va_list arguments;
-
-        va_start(arguments, format);
-        text = g_strdup_vprintf(format, arguments);
-        va_end(arguments);
-
-        g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, session->record.id);
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_DEBUG, "AGITATOR_SESSION", id, "MESSAGE",
-                         "session %s %s: %s", id, session_states[session->state].name, text);
-}
+        record_debug(&(session)->record, session_states[(session)->state].name, format,            \
+                     ##__VA_ARGS__)
 
 static SessionState
-session_refuse(Session *session, SessionRefusal refusal)
+session_refuse(Session *session, Refusal refusal)
 {
         session->record.result = RECORD_REFUSED;
-        session->record.reason = refusals[refusal].status;
+        session->record.reason = refusal_get_word(refusal);
         session->record.error = session->target.error;
-        session->report[0] = session->settings->report_status ? refusals[refusal].report : NULL;
+        session->report[0] = session->settings->report_status ? refusal_get_report(refusal) : NULL;
 
         return SESSION_REFUSING;
 }
@@ -168,63 +136,27 @@ greeting_step(Session *session)
 /* reading */
 
 static SessionState
-session_end_reading(Session *session, AgiEnvResult result)
-{
-        switch (result) {
-        case AGI_ENV_MORE:
-                return SESSION_READING;
-        case AGI_ENV_TOO_LONG:
-        case AGI_ENV_TOO_MANY:
-                session_debug(session, "the environment is beyond the limits");
-                return session_refuse(session, SESSION_BADREQUEST);
-        case AGI_ENV_COMPLETE:
-                break;
-        }
-
-        record_note_environment(&session->record, &session->env, buffer_data(&session->inbox));
-        if (!session->env.has_request) {
-                session_debug(session, "the environment has no agi_request");
-                return session_refuse(session, SESSION_BADREQUEST);
-        }
-
-        return SESSION_CHOOSING;
-}
-
-static SessionState
 reading_step(Session *session)
 {
-        BufferPool *pool = session_pool(session);
-        SessionState next = SESSION_READING;
+        const Inbox *inbox = &session->inbox;
 
-        while (next == SESSION_READING) {
-                size_t room = buffer_length(&session->inbox) > 0 ? INBOX_FIRST / 2 : INBOX_FIRST;
-                char *into = buffer_reserve(&session->inbox, pool, room);
-                StreamResult result;
-                size_t n;
-
-                result = stream_read(&session->client, into, room, &n);
-                buffer_commit(&session->inbox, pool, n);
-
-                switch (result) {
-                case STREAM_OK:
-                        session->record.bytes_in += n;
-                        next = session_end_reading(
-                                session, agi_env_parse(&session->env, buffer_data(&session->inbox),
-                                                       buffer_length(&session->inbox)));
-                        break;
-                case STREAM_WAIT:
-                        return SESSION_READING;
-                case STREAM_END:
-                        if (session->record.bytes_in == 0)
-                                return session_abandon(session);
-                        session_debug(session, "the environment was cut short");
-                        return session_refuse(session, SESSION_BADREQUEST);
-                case STREAM_BROKEN:
-                        return session_abandon(session);
-                }
+        switch (inbox_read(&session->inbox, &session->client, session_pool(session))) {
+        case INBOX_WAIT:
+                return SESSION_READING;
+        case INBOX_COMPLETE:
+                record_note_environment(&session->record, &inbox->env, buffer_data(&inbox->bytes));
+                return SESSION_CHOOSING;
+        case INBOX_BAD:
+                session_debug(session, "the environment is beyond the limits");
+                return session_refuse(session, REFUSAL_BADREQUEST);
+        case INBOX_CUT:
+                session_debug(session, "the environment was cut short");
+                return session_refuse(session, REFUSAL_BADREQUEST);
+        case INBOX_GONE:
+                return session_abandon(session);
         }
 
-        return next;
+        g_assert_not_reached();
 }
 
 static gint64
@@ -238,41 +170,28 @@ reading_get_limit(const Session *session)
 static SessionState
 reading_expire(Session *session)
 {
-        return session_refuse(session, SESSION_TIMEOUT);
+        return session_refuse(session, REFUSAL_TIMEOUT);
 }
 
 /* choosing */
 
-static void
-session_note_odd_path(const Session *session)
-{
-        const Record *record = &session->record;
-
-        g_log_structured(
-                G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_ODD_PATH, "MESSAGE",
-                "session " RECORD_ID_FORMAT
-                ": the path of %.*s could climb or merge, so it matches no "
-                "route but *",
-                record->id, (int)record->request.length, record->facts + record->request.offset);
-}
-
-/* Finds the route by the request; false when there is no such URL, NULL in @route when there is no
- * route. */
+/* Finds the route by the request: NULL when there is none. False when there is no such URL. */
 static bool
 session_find_route(const Session *session, RouteSettings **route)
 {
-        const char *value = buffer_data(&session->inbox) + session->env.request.offset;
+        size_t length;
+        const char *value = inbox_get_request(&session->inbox, &length);
         char *path = buffer_pool_get_scratch(session_pool(session));
         AgiRequest request;
 
-        if (!agi_request_parse(&request, value, session->env.request.length))
+        if (!value || !agi_request_parse(&request, value, length))
                 return false;
 
         G_STATIC_ASSERT(BUFFER_SCRATCH_SIZE > AGI_ENV_MAX_LINE);
         if (agi_request_get_path(&request, value, path)) {
                 *route = settings_get_route(session->settings, path);
         } else {
-                session_note_odd_path(session);
+                record_log_odd_path(&session->record);
                 *route = session->settings->wildcard;
         }
 
@@ -292,12 +211,12 @@ session_play(Session *session, const AnswerSettings *answer)
 
 /* No server of the route can take the session: its fallback, or a refusal. */
 static SessionState
-session_give_up(Session *session, SessionRefusal refusal)
+session_give_up(Session *session, Refusal refusal)
 {
         target_leave(&session->target);
         if (session->route->answer) {
-                session_debug(session, "%s: plays the fallback", refusals[refusal].status);
-                session->record.reason = refusals[refusal].status;
+                session_debug(session, "%s: plays the fallback", refusal_get_word(refusal));
+                session->record.reason = refusal_get_word(refusal);
                 return session_play(session, session->route->answer);
         }
 
@@ -311,9 +230,9 @@ choosing_step(Session *session)
 
         if (!session->route) {
                 if (!session_find_route(session, &session->route))
-                        return session_refuse(session, SESSION_BADREQUEST);
+                        return session_refuse(session, REFUSAL_BADREQUEST);
                 if (!session->route)
-                        return session_refuse(session, SESSION_NOROUTE);
+                        return session_refuse(session, REFUSAL_NOROUTE);
 
                 session->record.route = session->route->name;
                 session->setup_end = now + MIN(session->route->setup_timeout, G_TIME_SPAN_DAY);
@@ -322,75 +241,46 @@ choosing_step(Session *session)
         if (session->route->servers->len == 0)
                 return session_play(session, session->route->answer);
         if (now >= session->setup_end)
-                return session_give_up(session, SESSION_TIMEOUT);
+                return session_give_up(session, REFUSAL_TIMEOUT);
         if (target_find(&session->target, session->route, now)) {
                 session_debug(session, "server %s", session->target.server->name);
                 return SESSION_DIALING;
         }
 
         return session_give_up(session,
-                               session->target.was_unreached ? SESSION_NOSERVER : SESSION_FULL);
+                               session->target.was_unreached ? REFUSAL_NOSERVER : REFUSAL_FULL);
 }
 
 /* dialing */
-
-/* Reads what the client sends meanwhile; false when it has gone. */
-static bool
-session_read_ahead(Session *session)
-{
-        BufferPool *pool = session_pool(session);
-
-        while (buffer_length(&session->inbox) < INBOX_MAX) {
-                char *into = buffer_reserve(&session->inbox, pool, INBOX_FIRST);
-                size_t n;
-                StreamResult result = stream_read(&session->client, into, INBOX_FIRST, &n);
-
-                buffer_commit(&session->inbox, pool, n);
-                session->record.bytes_in += n;
-                if (result == STREAM_WAIT)
-                        return true;
-                if (result != STREAM_OK)
-                        return false;
-        }
-
-        return true;
-}
 
 /* Appends the environment, as this server is to get it, and what followed it to @out. */
 static void
 session_write_environment(Session *session, Buffer *out)
 {
         const Settings *settings = session->settings;
-        const char *block = buffer_data(&session->inbox);
-        size_t size = agi_env_get_size(&session->env);
-        size_t ahead = buffer_length(&session->inbox) - size;
-        const char *authority =
-                session->route->rewrite_host ? session->target.server->endpoint->authority : NULL;
+        const Address *from = &session->record.client;
+        const Endpoint *endpoint = session->target.server->endpoint;
         char client[ADDRESS_TEXT_SIZE];
         AgiForward forward = {
                 .trusted = address_range_match((const AddressRange *)settings->trust->data,
-                                               settings->trust->len, &session->record.client),
+                                               settings->trust->len, from),
         };
-        size_t n;
-        char *to;
 
-        if (settings->forwarded_for && session->record.client.any.sa_family != AF_UNIX)
-                forward.client = address_print(&session->record.client, client);
+        if (settings->forwarded_for && from->any.sa_family != AF_UNIX)
+                forward.client = address_print(from, client);
 
-        to = buffer_reserve(out, session_pool(session),
-                            agi_env_get_written_max(&session->env, authority, &forward) + ahead);
-        n = agi_env_write(&session->env, block, authority, &forward, to);
-        memcpy(to + n, block + size, ahead);
-        buffer_commit(out, session_pool(session), n + ahead);
+        inbox_write(&session->inbox, session->route->rewrite_host ? endpoint->authority : NULL,
+                    &forward, out, session_pool(session));
 }
 
 /* The target has taken the environment, or the beginning of it. */
 static SessionState
 session_begin_relay(Session *session, size_t sent)
 {
-        size_t size = agi_env_get_size(&session->env);
         BufferPool *pool = session_pool(session);
         Relay *relay = &session->relay;
+        const char *ahead;
+        size_t n;
 
         target_settle(&session->target);
         session->record.result = RECORD_SERVED;
@@ -400,10 +290,10 @@ session_begin_relay(Session *session, size_t sent)
         buffer_consume(&relay->to_server.held, pool, sent);
         relay->to_server.passed = (uint32_t)buffer_length(&relay->to_server.held);
         relay_start(relay, &session->client, &session->server, session->route);
-        agi_dialogue_reply(&relay->dialogue, buffer_data(&session->inbox) + size,
-                           buffer_length(&session->inbox) - size);
-
-        buffer_clear(&session->inbox, pool);
+        ahead = inbox_get_ahead(&session->inbox, &n);
+        agi_dialogue_reply(&relay->dialogue, ahead, n);
+        session->record.bytes_in = buffer_length(&session->inbox.bytes);
+        inbox_clear(&session->inbox, pool);
 
         return SESSION_RELAYING;
 }
@@ -433,7 +323,7 @@ dialing_step(Session *session)
         Buffer *out = &session->relay.to_server.held;
         SessionState next = SESSION_DIALING;
 
-        if (!session_read_ahead(session)) {
+        if (!inbox_read_ahead(&session->inbox, &session->client, session_pool(session))) {
                 target_leave(&session->target);
                 return session_abandon(session);
         }
@@ -595,23 +485,9 @@ answering_expire(Session *session)
 static SessionState
 lingering_step(Session *session)
 {
-        char *scratch = buffer_pool_get_scratch(session_pool(session));
-        size_t n;
-
-        for (unsigned reads = 0; reads < 4; reads++) {
-                switch (stream_read(&session->client, scratch, BUFFER_SCRATCH_SIZE, &n)) {
-                case STREAM_OK:
-                        break;
-                case STREAM_WAIT:
-                        return SESSION_LINGERING;
-                case STREAM_END:
-                case STREAM_BROKEN:
-                        return SESSION_CLOSED;
-                }
-        }
-        stream_again(&session->client);
-
-        return SESSION_LINGERING;
+        return stream_discard(&session->client, session_pool(session)) == STREAM_WAIT
+                       ? SESSION_LINGERING
+                       : SESSION_CLOSED;
 }
 
 static gint64
@@ -626,24 +502,10 @@ lingering_expire(Session *session)
         return SESSION_CLOSED;
 }
 
-/* closed */
-
-static gint64
-no_limit(const Session *session)
-{
-        return FOREVER;
-}
-
-static SessionState
-closed_step(Session *session)
-{
-        return SESSION_CLOSED;
-}
-
 static const SessionStateRow session_states[] = {
         [SESSION_GREETING] = { "greeting", greeting_step, reading_get_limit, reading_expire },
         [SESSION_READING] = { "reading", reading_step, reading_get_limit, reading_expire },
-        [SESSION_CHOOSING] = { "choosing", choosing_step, no_limit, lingering_expire },
+        [SESSION_CHOOSING] = { "choosing", choosing_step, NULL, NULL },
         [SESSION_DIALING] = { "dialing", dialing_step, dialing_get_limit, dialing_expire },
         [SESSION_RELAYING] = { "relaying", relaying_step, relaying_get_limit, relaying_expire },
         [SESSION_ANSWERING] = { "answering", answering_step, answering_get_limit,
@@ -651,7 +513,7 @@ static const SessionStateRow session_states[] = {
         [SESSION_REFUSING] = { "refusing", answering_step, refusing_get_limit, answering_expire },
         [SESSION_LINGERING] = { "lingering", lingering_step, lingering_get_limit,
                                 lingering_expire },
-        [SESSION_CLOSED] = { "closed", closed_step, no_limit, lingering_expire },
+        [SESSION_CLOSED] = { "closed", NULL, NULL, NULL },
 };
 
 static void
@@ -665,11 +527,12 @@ session_close(Session *session)
         stream_close(&session->client);
 
         record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
-        record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
+        record->bytes_in += buffer_length(&session->inbox.bytes) + session->relay.to_server.bytes +
+                            session->answer.bytes_in;
         record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
         record_log(record, session->settings->log_sessions, session_now(session));
 
-        buffer_clear(&session->inbox, pool);
+        inbox_clear(&session->inbox, pool);
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);
         target_clear(&session->target);
@@ -681,7 +544,8 @@ static void session_on_deadline(void *data);
 static void
 session_set_deadline(Session *session)
 {
-        gint64 limit = session_states[session->state].get_limit(session);
+        const SessionStateRow *row = &session_states[session->state];
+        gint64 limit = row->get_limit ? row->get_limit(session) : FOREVER;
 
         if (limit == FOREVER)
                 deadline_stop(&session->deadline);
@@ -699,7 +563,7 @@ session_enter(Session *session, SessionState state)
         switch (state) {
         case SESSION_REFUSING:
                 target_leave(&session->target);
-                buffer_clear(&session->inbox, session_pool(session));
+                inbox_clear(&session->inbox, session_pool(session));
                 answer_start(&session->answer, &session->client, session->report, true);
                 break;
         case SESSION_CLOSED:
@@ -722,10 +586,14 @@ static void
 session_advance(void *data)
 {
         Session *session = data;
-        SessionState next;
 
-        while ((next = session_states[session->state].step(session)) != session->state)
+        while (session->state != SESSION_CLOSED) {
+                SessionState next = session_states[session->state].step(session);
+
+                if (next == session->state)
+                        break;
                 session_enter(session, next);
+        }
 }
 
 static void
@@ -759,17 +627,17 @@ session_new(Worker *worker,
         session->record.client = *client;
         session->record.listener = listener->name;
         session->record.started = session_now(session);
-        agi_env_init(&session->env);
+        agi_env_init(&session->inbox.env);
         stream_open_tcp(&session->client, fd);
 
         return session;
 }
 
 void
-session_start(Session *session, SessionRefusal refusal)
+session_start(Session *session, Refusal refusal)
 {
-        session->has_place = refusal == SESSION_WELCOME;
-        if (refusal == SESSION_WELCOME)
+        session->has_place = refusal == REFUSAL_NONE;
+        if (refusal == REFUSAL_NONE)
                 session_enter(session, SESSION_GREETING);
         else
                 session_enter(session, session_refuse(session, refusal));
@@ -799,7 +667,7 @@ session_cut(Session *session)
         case SESSION_READING:
         case SESSION_CHOOSING:
         case SESSION_DIALING:
-                session_enter(session, session_refuse(session, SESSION_NOSERVER));
+                session_enter(session, session_refuse(session, REFUSAL_NOSERVER));
                 G_GNUC_FALLTHROUGH;
         case SESSION_ANSWERING:
         case SESSION_REFUSING:

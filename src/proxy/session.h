@@ -4,27 +4,18 @@
 #include <glib.h>
 
 #include "net/address.h"
+#include "proxy/refusal.h"
 #include "proxy/settings.h"
 #include "proxy/worker.h"
 
 /*
- * One call, from the accepted connection to its close: greeting → reading → choosing ⇄ dialing → relaying →
- * closed; answering where agitator plays the server itself; and from any of them refusing, which tells the
- * client why before it closes. A session belongs to one worker and lives on its thread.
+ * One call, from the accepted connection to its close: greeting → reading → choosing ⇄ dialing →
+ * relaying → closed; answering where agitator plays the server itself; and from any of them
+ * refusing, which tells the client why before it closes. A session belongs to one worker and lives
+ * on its thread.
  */
 
 typedef struct Session Session;
-
-/* Why a session is refused; the dialplan finds the word in AGITATOR_STATUS. */
-typedef enum SessionRefusal {
-        SESSION_WELCOME, /* not refused */
-        SESSION_NOROUTE,
-        SESSION_NOSERVER,
-        SESSION_FULL,
-        SESSION_TIMEOUT,
-        SESSION_BADREQUEST,
-        SESSION_DENIED,
-} SessionRefusal;
 
 /* Takes @fd, a connection from @client to @listener, which belongs to @settings; refs @settings. */
 Session *session_new(Worker *worker,
@@ -33,9 +24,9 @@ Session *session_new(Worker *worker,
                      Settings *settings,
                      const ListenerSettings *listener);
 
-/* Begins; with a @refusal, by refusing. A session that is over goes to worker_bury(), perhaps before this
- * returns. */
-void session_start(Session *session, SessionRefusal refusal);
+/* Begins; with a @refusal, by refusing. A session that is over goes to worker_bury(), perhaps
+ * before this returns. */
+void session_start(Session *session, Refusal refusal);
 
 /* Ends it now: the client is told FAILURE as far as the kernel takes it. */
 void session_cut(Session *session);

@@ -16,15 +16,9 @@ target_note_full(const ServerSettings *server, bool is_full, gint64 now)
         if (!server_note_full(server->server, is_full, now))
                 return;
 
-        g_log_structured(G_LOG_DOMAIN,
-                         G_LOG_LEVEL_WARNING,
-                         "MESSAGE_ID",
-                         LOG_ID_SERVER_FULL,
-                         "AGITATOR_SERVER",
-                         server->name,
-                         "MESSAGE",
-                         "server %s is full: all of MaxSessions=%u are taken",
-                         server->name,
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_SERVER_FULL,
+                         "AGITATOR_SERVER", server->name, "MESSAGE",
+                         "server %s is full: all of MaxSessions=%u are taken", server->name,
                          server->max_sessions);
 }
 
@@ -40,15 +34,9 @@ target_note_dial(Target *target, int error)
         if (!server_note_dial(target->server->server, error == 0))
                 return;
 
-        g_log_structured(G_LOG_DOMAIN,
-                         error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                         "MESSAGE_ID",
-                         error ? LOG_ID_SERVER_DOWN : LOG_ID_SERVER_UP,
-                         "AGITATOR_SERVER",
-                         name,
-                         "MESSAGE",
-                         "server %s %s: %s",
-                         name,
+        g_log_structured(G_LOG_DOMAIN, error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                         "MESSAGE_ID", error ? LOG_ID_SERVER_DOWN : LOG_ID_SERVER_UP,
+                         "AGITATOR_SERVER", name, "MESSAGE", "server %s %s: %s", name,
                          error ? "can't be reached" : "is back",
                          error ? g_strerror(error) : "connected");
 }

@@ -11,9 +11,9 @@
 #include "proxy/settings.h"
 
 /*
- * The way from a route to one connected server: the next server by the route's balance, a place reserved
- * there, one of its addresses after the other dialed. A place is held as long as there is a target and given back
- * with it, so a server never has more sessions than MaxSessions=.
+ * The way from a route to one connected server: the next server by the route's balance, a place
+ * reserved there, one of its addresses after the other dialed. A place is held as long as there is
+ * a target and given back with it, so a server never has more sessions than MaxSessions=.
  */
 
 /* Embedded in its session; all zero, with @stream set, at first. */
@@ -27,12 +27,12 @@ typedef struct Target {
         Dial dial;
 } Target;
 
-/* Finds the next server of @route that has room and begins to dial it: then the stream is open, connecting or
- * connected. False when each has been tried. */
+/* Finds the next server of @route that has room and begins to dial it: then the stream is open,
+ * connecting or connected. False when each has been tried. */
 bool target_find(Target *target, RouteSettings *route, gint64 now);
 
-/* The dial failed with @error: begins with the server's next address. False when none is left, or no time, and
- * then the place has been given back. */
+/* The dial failed with @error: begins with the server's next address. False when none is left, or
+ * no time, and then the place has been given back. */
 bool target_redial(Target *target, int error, gint64 now);
 
 /* How long the address that is being dialed may take: its share of what the server has left. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Other threads only post calls to a worker's loop. Everything else here, sessions, doors and memory, is
- * touched by its own thread alone, but for what WorkerShared has for all.
+ * Other threads only post calls to a worker's loop. Everything else here, sessions, doors and
+ * memory, is touched by its own thread alone, but for what WorkerShared has for all.
  *
- * When the process has no descriptor left, a spare one is given up to accept the next connection and tell it
- * FAILURE, since Asterisk waits for ever in the queue of a listening socket and takes a bare close for
- * success.
+ * When the process has no descriptor left, a spare one is given up to accept the next connection
+ * and tell it FAILURE, since Asterisk waits for ever in the queue of a listening socket and takes a
+ * bare close for success.
  */
 
 #include "proxy/worker.h"
@@ -21,10 +21,10 @@
 #include "proxy/session.h"
 
 #define ACCEPTS_PER_TURN 4
-#define PAUSE (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
+#define PAUSE            (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
 
-/* Sessions that only tell their client why it is refused and so have no place; beyond these a client is told just
- * FAILURE. Each has one descriptor: see PROXY_SPARE_DESCRIPTORS. */
+/* Sessions that only tell their client why it is refused and so have no place; beyond these a
+ * client is told just FAILURE. Each has one descriptor: see PROXY_SPARE_DESCRIPTORS. */
 #define MAX_REFUSALS 24
 
 /* Where new connections come from; the owner of a watch on a listener. */
@@ -70,14 +70,12 @@ worker_note_full(Worker *worker, bool is_full)
         gint64 now = loop_now(worker->loop);
 
         if (is_full ? notice_raise(&shared->full, now) : notice_lower(&shared->full, now))
-                g_log_structured(G_LOG_DOMAIN,
-                                 is_full ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                                 "MESSAGE_ID",
-                                 LOG_ID_LIMIT,
-                                 "MESSAGE",
-                                 is_full ? "all of MaxSessions=%u are taken: new sessions are refused" :
-                                           "fewer than MaxSessions=%u sessions again: new ones are taken",
-                                 __atomic_load_n(&shared->max_sessions, __ATOMIC_RELAXED));
+                g_log_structured(
+                        G_LOG_DOMAIN, is_full ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                        "MESSAGE_ID", LOG_ID_LIMIT, "MESSAGE",
+                        is_full ? "all of MaxSessions=%u are taken: new sessions are refused"
+                                : "fewer than MaxSessions=%u sessions again: new ones are taken",
+                        __atomic_load_n(&shared->max_sessions, __ATOMIC_RELAXED));
 }
 
 static void
@@ -87,14 +85,12 @@ worker_note_short(Worker *worker, int error)
         gint64 now = loop_now(worker->loop);
 
         if (error ? notice_raise(&shared->short_of, now) : notice_lower(&shared->short_of, now))
-                g_log_structured(G_LOG_DOMAIN,
-                                 error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                                 "MESSAGE_ID",
-                                 LOG_ID_RESOURCES,
-                                 "MESSAGE",
-                                 error ? "can't accept: %s; new sessions are refused, running ones go on" :
-                                         "accepting again: %s",
-                                 g_strerror(error));
+                g_log_structured(
+                        G_LOG_DOMAIN, error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
+                        "MESSAGE_ID", LOG_ID_RESOURCES, "MESSAGE",
+                        error ? "can't accept: %s; new sessions are refused, running ones go on"
+                              : "accepting again: %s",
+                        g_strerror(error));
 }
 
 /* The least that a client can be told. Takes @fd. */
@@ -112,20 +108,21 @@ static void
 worker_admit(Worker *worker, Door *door, int fd, const Address *client)
 {
         const GArray *allow = door->listener_settings->allow;
-        SessionRefusal refusal = SESSION_WELCOME;
+        Refusal refusal = REFUSAL_NONE;
         Session *session;
 
         if (allow->len > 0 &&
             !address_range_match((const AddressRange *)allow->data, allow->len, client)) {
-                refusal = SESSION_DENIED;
-        } else if (!places_reserve(&worker->shared->places,
-                                   __atomic_load_n(&worker->shared->max_sessions, __ATOMIC_RELAXED))) {
-                refusal = SESSION_FULL;
+                refusal = REFUSAL_DENIED;
+        } else if (!places_reserve(
+                           &worker->shared->places,
+                           __atomic_load_n(&worker->shared->max_sessions, __ATOMIC_RELAXED))) {
+                refusal = REFUSAL_FULL;
         }
-        if (refusal != SESSION_DENIED)
-                worker_note_full(worker, refusal == SESSION_FULL);
+        if (refusal != REFUSAL_DENIED)
+                worker_note_full(worker, refusal == REFUSAL_FULL);
 
-        if (refusal != SESSION_WELCOME) {
+        if (refusal != REFUSAL_NONE) {
                 if (worker->refusals >= MAX_REFUSALS) {
                         tell_failure(fd);
                         return;
@@ -140,8 +137,8 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
 
 static void worker_watch_doors(void *data);
 
-/* No descriptor or no memory: whoever is next is refused with the spare descriptor, or, when even that
- * can't be, accepting pauses. */
+/* No descriptor or no memory: whoever is next is refused with the spare descriptor, or, when even
+ * that can't be, accepting pauses. */
 static void
 worker_accept_short(Worker *worker, Door *door, int error)
 {
@@ -208,14 +205,11 @@ worker_watch_doors(void *data)
         for (unsigned i = 0; i < worker->doors->len; i++) {
                 Door *door = worker->doors->pdata[i];
 
-                if (!door->watch.loop && !watch_start(&door->watch,
-                                                      worker->loop,
-                                                      listener_get_fd(door->listener),
-                                                      WATCH_LISTENER,
-                                                      door_on_event,
-                                                      door))
-                        deadline_start(
-                                &worker->pause, worker->loop, PAUSE, worker_watch_doors, worker);
+                if (!door->watch.loop &&
+                    !watch_start(&door->watch, worker->loop, listener_get_fd(door->listener),
+                                 WATCH_LISTENER, door_on_event, door))
+                        deadline_start(&worker->pause, worker->loop, PAUSE, worker_watch_doors,
+                                       worker);
         }
 }
 
@@ -294,8 +288,7 @@ worker_take_settings(Worker *worker, Settings *settings, const GArray *doors)
 {
         NewSettings *new = g_new(NewSettings, 1);
 
-        *new = (NewSettings){ worker,
-                              settings_ref(settings),
+        *new = (NewSettings){ worker, settings_ref(settings),
                               g_array_sized_new(false, false, sizeof(WorkerDoor), doors->len) };
         for (unsigned i = 0; i < doors->len; i++) {
                 WorkerDoor door = g_array_index(doors, WorkerDoor, i);
@@ -464,7 +457,8 @@ worker_make_session_id(Worker *worker)
 {
         uint64_t id = (uint64_t)(loop_now(worker->loop) + worker->clock_offset);
 
-        /* The time in microseconds, but never the same one twice, and never that of another worker. */
+        /* The time in microseconds, but never the same one twice, and never that of another worker.
+         */
         worker->last_id = MAX(id, worker->last_id + 1);
 
         return worker->last_id << 8 | (worker->index & 0xff);

@@ -14,8 +14,8 @@
 #include "proxy/settings.h"
 
 /*
- * One thread, its loop, its sessions. It accepts by itself from the listening sockets that all workers
- * share, and a session never leaves it.
+ * One thread, its loop, its sessions. It accepts by itself from the listening sockets that all
+ * workers share, and a session never leaves it.
  */
 
 typedef struct Worker Worker;
@@ -29,7 +29,8 @@ typedef struct WorkerShared {
         Notice short_of;       /* descriptors or memory */
 } WorkerShared;
 
-/* A listening socket and what is configured about it, which belongs to the settings it comes with. */
+/* A listening socket and what is configured about it, which belongs to the settings it comes with.
+ */
 typedef struct WorkerDoor {
         Listener *listener;
         const ListenerSettings *settings;
@@ -41,12 +42,12 @@ Worker *worker_new(unsigned index, WorkerShared *shared);
 /* Starts its thread. */
 void worker_start(Worker *worker);
 
-/* Accepts from these @doors (of WorkerDoor), under these @settings, from now on; from doors that are gone what
- * waits in the queue is accepted first. Refs what it keeps. Any thread. */
+/* Accepts from these @doors (of WorkerDoor), under these @settings, from now on; from doors that
+ * are gone what waits in the queue is accepted first. Refs what it keeps. Any thread. */
 void worker_take_settings(Worker *worker, Settings *settings, const GArray *doors);
 
-/* Accepts what waits in the queues and then no more; @drained is called with @data, on the worker's thread,
- * as soon as it has no session. Once. Any thread. */
+/* Accepts what waits in the queues and then no more; @drained is called with @data, on the worker's
+ * thread, as soon as it has no session. Once. Any thread. */
 void worker_drain(Worker *worker, LoopFunc drained, void *data);
 
 /* Ends every session. Any thread. */

@@ -162,6 +162,10 @@ session_read_hangup(Session *session, Counts *counts, const char *data, size_t l
 static bool
 session_end(Session *session, Counts *counts)
 {
+        if (session->state == SESSION_ENVIRONMENT && session->used == 0) {
+                session_close(session); /* a look whether anybody listens */
+                return false;
+        }
         if (session->state != SESSION_HOLD && session->state != SESSION_SHUT)
                 return session_fail(session, counts, "the client ended too early");
         if (session->matched == 0 || session->matched % strlen(SCRIPT_HANGUP) != 0)

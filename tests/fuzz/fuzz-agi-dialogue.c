@@ -55,7 +55,7 @@ model_line(Model *model)
         const char *line = model->line->str;
 
         if (model->in_usage) {
-                if (!g_str_has_prefix(line, "520 "))
+                if (!begins_with_code(line) || line[0] == '1' || g_str_has_prefix(line, "520-"))
                         return;
                 model->in_usage = false;
                 model->outstanding = false;

@@ -198,7 +198,7 @@ test_usage_ends_with_its_last_line(void)
         static const char *const lines[] = { "520-Invalid command syntax.  Proper usage follows:\n",
                                              " Usage: STREAM FILE FILENAME ESCAPE DIGITS\n",
                                              "\n",
-                                             "200 of these are no reply\n",
+                                             "100 of these are no reply\n",
                                              "HANGUP\n",
                                              "520\n",
                                              "520-again\n" };
@@ -214,6 +214,22 @@ test_usage_ends_with_its_last_line(void)
         g_assert_false(dialogue.outstanding);
         g_assert_false(dialogue.hung_up);
         g_assert_cmpuint(dialogue.replies, ==, 1);
+}
+
+/* A caller's name that has LF and then `520-` must not hold up the commands after it. */
+static void
+test_usage_ends_at_any_reply(void)
+{
+        AgiDialogue dialogue = asked();
+
+        reply(&dialogue, "200 result=1 (Alice\n");
+        command(&dialogue, "NOOP\n");
+        reply(&dialogue, "520-Example)\n");
+        g_assert_true(dialogue.outstanding);
+        reply(&dialogue, "200 result=0\n");
+        g_assert_false(dialogue.outstanding);
+        g_assert_false(dialogue.in_usage);
+        g_assert_cmpuint(dialogue.replies, ==, 2);
 }
 
 static void
@@ -426,6 +442,7 @@ main(int argc, char **argv)
                         test_reply_without_command_counts_nothing);
         g_test_add_func("/agi-dialogue/provisional-does-not-end-the-command",
                         test_provisional_does_not_end_the_command);
+        g_test_add_func("/agi-dialogue/usage-ends-at-any-reply", test_usage_ends_at_any_reply);
         g_test_add_func("/agi-dialogue/usage-ends-with-its-last-line",
                         test_usage_ends_with_its_last_line);
         g_test_add_func("/agi-dialogue/hangup-is-no-reply", test_hangup_is_no_reply);

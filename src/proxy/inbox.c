@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Reads go straight into the buffer, whose first block holds the usual environment whole: one read,
+ * no copy, until it is written out for a server.
+ */
+
+#include "proxy/inbox.h"
+
+#include <string.h>
+
+#define FIRST_READ 4096
+#define NEXT_READ  2048
+#define MAX_AHEAD  (256 * 1024)
+
+/* One read of up to @room bytes. */
+static StreamResult
+inbox_receive(Inbox *inbox, Stream *client, size_t room, BufferPool *pool)
+{
+        char *into = buffer_reserve(&inbox->bytes, pool, room);
+        size_t n;
+        StreamResult result = stream_read(client, into, room, &n);
+
+        buffer_commit(&inbox->bytes, pool, n);
+
+        return result;
+}
+
+InboxResult
+inbox_read(Inbox *inbox, Stream *client, BufferPool *pool)
+{
+        for (;;) {
+                size_t before = buffer_length(&inbox->bytes);
+
+                switch (inbox_receive(inbox, client, before > 0 ? NEXT_READ : FIRST_READ, pool)) {
+                case STREAM_OK:
+                        break;
+                case STREAM_WAIT:
+                        return INBOX_WAIT;
+                case STREAM_END:
+                        return before > 0 ? INBOX_CUT : INBOX_GONE;
+                case STREAM_BROKEN:
+                        return INBOX_GONE;
+                }
+
+                switch (agi_env_parse(&inbox->env, buffer_data(&inbox->bytes),
+                                      buffer_length(&inbox->bytes))) {
+                case AGI_ENV_MORE:
+                        break;
+                case AGI_ENV_COMPLETE:
+                        return INBOX_COMPLETE;
+                case AGI_ENV_TOO_LONG:
+                case AGI_ENV_TOO_MANY:
+                        return INBOX_BAD;
+                }
+        }
+}
+
+bool
+inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool)
+{
+        while (buffer_length(&inbox->bytes) < MAX_AHEAD) {
+                switch (inbox_receive(inbox, client, NEXT_READ, pool)) {
+                case STREAM_OK:
+                        break;
+                case STREAM_WAIT:
+                        return true;
+                case STREAM_END:
+                case STREAM_BROKEN:
+                        return false;
+                }
+        }
+
+        return true;
+}
+
+const char *
+inbox_get_request(const Inbox *inbox, size_t *length)
+{
+        *length = inbox->env.request.length;
+
+        return inbox->env.has_request ? buffer_data(&inbox->bytes) + inbox->env.request.offset
+                                      : NULL;
+}
+
+const char *
+inbox_get_ahead(const Inbox *inbox, size_t *length)
+{
+        size_t size = agi_env_get_size(&inbox->env);
+
+        *length = buffer_length(&inbox->bytes) - size;
+
+        return buffer_data(&inbox->bytes) + size;
+}
+
+void
+inbox_write(const Inbox *inbox,
+            const char *authority,
+            const AgiForward *forward,
+            Buffer *out,
+            BufferPool *pool)
+{
+        size_t n_ahead, n;
+        const char *ahead = inbox_get_ahead(inbox, &n_ahead);
+        size_t room = agi_env_get_written_max(&inbox->env, authority, forward) + n_ahead;
+        char *to = buffer_reserve(out, pool, room);
+
+        n = agi_env_write(&inbox->env, buffer_data(&inbox->bytes), authority, forward, to);
+        memcpy(to + n, ahead, n_ahead);
+        buffer_commit(out, pool, n + n_ahead);
+}
+
+void
+inbox_clear(Inbox *inbox, BufferPool *pool)
+{
+        buffer_clear(&inbox->bytes, pool);
+}

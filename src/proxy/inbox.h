@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <glib.h>
+
+#include "agi/agi-env.h"
+#include "base/buffer.h"
+#include "net/stream.h"
+
+/*
+ * What a client has sent before its session is relayed: the environment, and whatever follows it
+ * while a server is being found. It stays whole, so that one server after the other can be given
+ * it.
+ */
+
+typedef enum InboxResult {
+        INBOX_WAIT,     /* for more */
+        INBOX_COMPLETE, /* the environment is there */
+        INBOX_BAD,      /* it is beyond the limits */
+        INBOX_CUT,      /* the client ended in the middle of it */
+        INBOX_GONE,     /* the client broke, or ended before the first byte */
+} InboxResult;
+
+/* Embedded in its session; all zero at first. */
+typedef struct Inbox {
+        Buffer bytes;
+        AgiEnv env;
+} Inbox;
+
+/* Reads until the environment is complete, or can't be. */
+InboxResult inbox_read(Inbox *inbox, Stream *client, BufferPool *pool);
+
+/* Reads what comes after the environment; false when the client has ended or broken. Beyond a bound
+ * the rest is left in the socket. */
+bool inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool);
+
+/* The value of agi_request, which is not ended by NUL; NULL when there is no such line. */
+const char *inbox_get_request(const Inbox *inbox, size_t *length);
+
+/* The bytes after the environment. */
+const char *inbox_get_ahead(const Inbox *inbox, size_t *length);
+
+/* Appends all of it to @out, the environment as agi_env_write() makes it. */
+void inbox_write(const Inbox *inbox,
+                 const char *authority,
+                 const AgiForward *forward,
+                 Buffer *out,
+                 BufferPool *pool);
+
+void inbox_clear(Inbox *inbox, BufferPool *pool);
