@@ -31,6 +31,9 @@ stream_on_event(void *data, uint32_t events)
 bool
 stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data)
 {
+        if (stream->watch.loop)
+                return true;
+
         stream->func = func;
         stream->data = data;
         stream->awaits_write = !stream->writable;

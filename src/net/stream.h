@@ -53,8 +53,8 @@ struct Stream {
 /* Takes @fd, a connected or connecting socket, as a plain connection. */
 void stream_open_tcp(Stream *stream, int fd);
 
-/* Calls @func with @data at every event of the connection from now on. False, with errno set, when
- * the kernel can't watch it. */
+/* Calls @func with @data at every event of the connection from now on, unless it does already.
+ * False, with errno set, when the kernel can't watch it. */
 bool stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data);
 
 /* One more call of the function in the next turn: its share of this one is spent. */

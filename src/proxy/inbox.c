@@ -94,17 +94,25 @@ inbox_get_ahead(const Inbox *inbox, size_t *length)
 
 void
 inbox_write(const Inbox *inbox,
+            const Settings *settings,
+            const Address *from,
             const char *authority,
-            const AgiForward *forward,
             Buffer *out,
             BufferPool *pool)
 {
+        const AddressRange *trust = (const AddressRange *)settings->trust->data;
+        AgiForward forward = { .trusted = address_range_match(trust, settings->trust->len, from) };
+        char client[ADDRESS_TEXT_SIZE];
         size_t n_ahead, n;
         const char *ahead = inbox_get_ahead(inbox, &n_ahead);
-        size_t room = agi_env_get_written_max(&inbox->env, authority, forward) + n_ahead;
-        char *to = buffer_reserve(out, pool, room);
+        char *to;
 
-        n = agi_env_write(&inbox->env, buffer_data(&inbox->bytes), authority, forward, to);
+        if (settings->forwarded_for && from->any.sa_family != AF_UNIX)
+                forward.client = address_print(from, client);
+
+        n = agi_env_get_written_max(&inbox->env, authority, &forward);
+        to = buffer_reserve(out, pool, n + n_ahead);
+        n = agi_env_write(&inbox->env, buffer_data(&inbox->bytes), authority, &forward, to);
         memcpy(to + n, ahead, n_ahead);
         buffer_commit(out, pool, n + n_ahead);
 }

@@ -8,7 +8,9 @@
 
 #include "agi/agi-env.h"
 #include "base/buffer.h"
+#include "net/address.h"
 #include "net/stream.h"
+#include "proxy/settings.h"
 
 /*
  * What a client has sent before its session is relayed: the environment, and whatever follows it
@@ -43,10 +45,12 @@ const char *inbox_get_request(const Inbox *inbox, size_t *length);
 /* The bytes after the environment. */
 const char *inbox_get_ahead(const Inbox *inbox, size_t *length);
 
-/* Appends all of it to @out, the environment as agi_env_write() makes it. */
+/* Appends all of it to @out as a server is to get it: with @authority in the request (NULL keeps
+ * what it has), and agi_x_fwd_for for a client at @from treated as @settings say. */
 void inbox_write(const Inbox *inbox,
+                 const Settings *settings,
+                 const Address *from,
                  const char *authority,
-                 const AgiForward *forward,
                  Buffer *out,
                  BufferPool *pool);
 

@@ -253,26 +253,6 @@ choosing_step(Session *session)
 
 /* dialing */
 
-/* Appends the environment, as this server is to get it, and what followed it to @out. */
-static void
-session_write_environment(Session *session, Buffer *out)
-{
-        const Settings *settings = session->settings;
-        const Address *from = &session->record.client;
-        const Endpoint *endpoint = session->target.server->endpoint;
-        char client[ADDRESS_TEXT_SIZE];
-        AgiForward forward = {
-                .trusted = address_range_match((const AddressRange *)settings->trust->data,
-                                               settings->trust->len, from),
-        };
-
-        if (settings->forwarded_for && from->any.sa_family != AF_UNIX)
-                forward.client = address_print(from, client);
-
-        inbox_write(&session->inbox, session->route->rewrite_host ? endpoint->authority : NULL,
-                    &forward, out, session_pool(session));
-}
-
 /* The target has taken the environment, or the beginning of it. */
 static SessionState
 session_begin_relay(Session *session, size_t sent)
@@ -299,11 +279,9 @@ session_begin_relay(Session *session, size_t sent)
 }
 
 static bool
-session_watch_server(Session *session)
+session_watch(Session *session, Stream *stream)
 {
-        return session->server.watch.loop ||
-               stream_watch(&session->server, worker_get_loop(session->worker), session_advance,
-                            session);
+        return stream_watch(stream, worker_get_loop(session->worker), session_advance, session);
 }
 
 static SessionState
@@ -329,18 +307,21 @@ dialing_step(Session *session)
         }
 
         while (next == SESSION_DIALING) {
+                const Endpoint *endpoint = session->target.server->endpoint;
                 StreamResult result = stream_handshake(&session->server);
                 size_t sent = 0;
 
                 if (result == STREAM_OK) {
-                        session_write_environment(session, out);
+                        inbox_write(&session->inbox, session->settings, &session->record.client,
+                                    session->route->rewrite_host ? endpoint->authority : NULL, out,
+                                    session_pool(session));
                         result = stream_write(&session->server, buffer_data(out),
                                               buffer_length(out), &sent);
-                        if (result == STREAM_OK && session_watch_server(session))
+                        if (result == STREAM_OK && session_watch(session, &session->server))
                                 return session_begin_relay(session, sent);
                         buffer_clear(out, session_pool(session));
                 }
-                if (result == STREAM_WAIT && session_watch_server(session))
+                if (result == STREAM_WAIT && session_watch(session, &session->server))
                         break;
 
                 next = session_redial(session, result == STREAM_BROKEN
@@ -402,13 +383,17 @@ limit_left(gint64 limit, gint64 since, gint64 now)
         return limit == FOREVER ? FOREVER : MAX(limit - (now - since), 0);
 }
 
+/* The deadline isn't moved at each event; when it comes too early, it is set anew. */
 static gint64
 relaying_get_limit(const Session *session)
 {
+        const RouteSettings *route = session->route;
         gint64 now = session_now(session);
-        gint64 limit = limit_left(session->route->idle_timeout, session->active, now);
+        gint64 limit = limit_left(route->idle_timeout, session->active, now);
 
-        limit = MIN(limit, limit_left(session->route->think_timeout, session->active, now));
+        limit = MIN(limit, relay_awaits_command(&session->relay)
+                                   ? limit_left(route->think_timeout, session->active, now)
+                                   : route->think_timeout);
         if (!session->has_keepalive)
                 limit = MIN(limit, limit_left(KEEPALIVE_AFTER, session->record.set_up, now));
 
@@ -644,9 +629,7 @@ session_start(Session *session, Refusal refusal)
         session_advance(session);
 
         /* The first bytes have usually been there before; what comes from now on is an event. */
-        if (session->state != SESSION_CLOSED &&
-            !stream_watch(&session->client, worker_get_loop(session->worker), session_advance,
-                          session)) {
+        if (session->state != SESSION_CLOSED && !session_watch(session, &session->client)) {
                 session->record.result = RECORD_REFUSED;
                 session->record.error = errno;
                 session_enter(session, SESSION_CLOSED);
