@@ -87,9 +87,13 @@ loop_poll(GPollFD *fds, guint n_fds, int timeout)
                 loop->n_events = 0;
         }
 
+        /* A wake-up is GLib's to handle, and no event of the loop. */
         for (int i = 0; i < loop->n_events; i++) {
-                if (!loop->events[i].data.ptr)
+                if (!loop->events[i].data.ptr) {
                         wakeup->revents = G_IO_IN;
+                        loop->events[i] = loop->events[--loop->n_events];
+                        break;
+                }
         }
         own->revents = loop->n_events > 0 ? G_IO_IN : 0;
 
@@ -149,7 +153,7 @@ loop_call_watches(Loop *loop)
         for (int i = 0; i < loop->n_events; i++) {
                 Watch *watch = loop->events[i].data.ptr;
 
-                if (watch && watch->loop)
+                if (watch->loop)
                         watch->func(watch->data, loop->events[i].events);
         }
         loop->n_events = 0;
@@ -246,6 +250,10 @@ loop_new(LoopFunc after_turn, void *data)
         loop->source = g_source_new(&funcs, sizeof(LoopSource));
         ((LoopSource *)loop->source)->loop = loop;
         loop->source_tag = g_source_add_unix_fd(loop->source, loop->epoll_fd, G_IO_IN);
+
+        /* While it dispatches a source that may not recurse, GLib takes its descriptors out of the
+         * context and puts them back, and wakes the context up for each. Nothing here recurses. */
+        g_source_set_can_recurse(loop->source, TRUE);
         g_source_attach(loop->source, loop->context);
 
         return loop;

@@ -57,11 +57,13 @@ void stream_open_tcp(Stream *stream, int fd);
  * False, with errno set, when the kernel can't watch it. */
 bool stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data);
 
-/* One more call of the function in the next turn: its share of this one is spent. */
+/* One more call of the function in the next turn: its share of this one is spent. A stream that isn't
+ * watched yet is told what is there as soon as it is. */
 static inline void
 stream_again(Stream *stream)
 {
-        watch_again(&stream->watch);
+        if (stream->watch.loop)
+                watch_again(&stream->watch);
 }
 
 static inline bool

@@ -9,8 +9,8 @@
  * that moment, so that a stall of the proxy is not hidden by fewer calls during it.
  *
  * With --idle, that many sessions are opened first and stay open while the others run; a line
- * {"idle": N} is printed once they are, and with --wait a line on stdin is awaited then, so that the
- * caller can take measures. The last line printed is the result.
+ * {"idle": N} is printed once they are. The last line printed is the result. With --wait a line on
+ * stdin is awaited after each of the two, so that the caller can measure while they are open.
  */
 #include <err.h>
 #include <errno.h>
@@ -30,10 +30,10 @@
 #include "histogram.h"
 #include "script.h"
 
-#define SECOND          INT64_C(1000000000)
-#define IDLE_AT_A_TIME  64
-#define ERRORS_SHOWN    5
-#define MAX_OPEN        19000
+#define SECOND         INT64_C(1000000000)
+#define IDLE_AT_A_TIME 64
+#define ERRORS_SHOWN   5
+#define MAX_OPEN       19000
 
 typedef enum SessionState {
         SESSION_FREE,
@@ -330,10 +330,16 @@ load_turn(Load *load, int64_t deadline)
 }
 
 static bool
-load_open_idle(Load *load, int64_t deadline)
+wait_for_caller(const Load *load)
 {
         char line[16];
 
+        return !load->options.wait || fgets(line, sizeof(line), stdin);
+}
+
+static bool
+load_open_idle(Load *load, int64_t deadline)
+{
         do {
                 while (load->idle_started < load->options.idle &&
                        load->idle_open - load->held < IDLE_AT_A_TIME)
@@ -345,7 +351,7 @@ load_open_idle(Load *load, int64_t deadline)
         printf("{\"idle\": %u}\n", load->held);
         fflush(stdout);
 
-        return !load->options.wait || fgets(line, sizeof(line), stdin);
+        return wait_for_caller(load);
 }
 
 static void
@@ -430,16 +436,35 @@ parse_options(Options *options, int argc, char **argv)
 
         while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
                 switch (option) {
-                case 'p': options->path = optarg; break;
-                case 'n': options->sessions = number(optarg); break;
-                case 'c': options->concurrency = number(optarg); break;
-                case 'r': options->rate = number(optarg); break;
-                case 'i': options->idle = number(optarg); break;
-                case 'I': options->idle_path = optarg; break;
-                case 't': options->timeout = number(optarg); break;
-                case 'l': options->lines = true; break;
-                case 'w': options->wait = true; break;
-                default: exit(2);
+                case 'p':
+                        options->path = optarg;
+                        break;
+                case 'n':
+                        options->sessions = number(optarg);
+                        break;
+                case 'c':
+                        options->concurrency = number(optarg);
+                        break;
+                case 'r':
+                        options->rate = number(optarg);
+                        break;
+                case 'i':
+                        options->idle = number(optarg);
+                        break;
+                case 'I':
+                        options->idle_path = optarg;
+                        break;
+                case 't':
+                        options->timeout = number(optarg);
+                        break;
+                case 'l':
+                        options->lines = true;
+                        break;
+                case 'w':
+                        options->wait = true;
+                        break;
+                default:
+                        exit(2);
                 }
         }
         if (optind != argc - 1)
@@ -485,7 +510,10 @@ main(int argc, char **argv)
 
         bool good = load_run(&load);
 
-        load_close_idle(&load);
+        if (load.options.idle > 0) {
+                wait_for_caller(&load);
+                load_close_idle(&load);
+        }
 
         return !good;
 }

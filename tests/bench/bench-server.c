@@ -8,8 +8,6 @@
  * the HANGUP too. A wrong byte is answered with FAILURE, so that the client counts it as well. At
  * SIGTERM it prints its counts.
  */
-#include "script.h"
-
 #include <err.h>
 #include <errno.h>
 #include <signal.h>
@@ -22,6 +20,7 @@
 #include <unistd.h>
 
 #include "endpoint.h"
+#include "script.h"
 
 #define HANGUPS_MAX 2 /* the caller's and the one that ends every session */
 
@@ -121,8 +120,7 @@ session_read_environment(Session *session, Counts *counts, const char *data, siz
                 return session_fail(session, counts, "environment too long");
         memcpy(session->environment + session->used, data, length);
         session->used += length;
-        if (session->used < 2 ||
-            memcmp(session->environment + session->used - 2, "\n\n", 2) != 0)
+        if (session->used < 2 || memcmp(session->environment + session->used - 2, "\n\n", 2) != 0)
                 return true;
         if (!script_check_environment(&request, session->environment, session->used) ||
             !script_parse(&session->script, request.path, request.path_length)) {
@@ -140,8 +138,7 @@ session_read_reply(Session *session, Counts *counts, const char *data, size_t le
         size_t size;
         const char *reply = script_reply(&session->script, &size);
 
-        if (length > size - session->matched ||
-            memcmp(reply + session->matched, data, length) != 0)
+        if (length > size - session->matched || memcmp(reply + session->matched, data, length) != 0)
                 return session_fail(session, counts, "this is not the reply sent");
         session->matched += length;
 

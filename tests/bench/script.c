@@ -42,8 +42,7 @@ parse_segment(Script *script, const char *segment, size_t length)
                 return parse_number(segment + 1, length - 1, SCRIPT_MAX_COMMAND,
                                     &script->command_size);
         else if (segment[0] == 'b')
-                return parse_number(segment + 1, length - 1, SCRIPT_MAX_REPLY,
-                                    &script->reply_size);
+                return parse_number(segment + 1, length - 1, SCRIPT_MAX_REPLY, &script->reply_size);
 
         return true;
 }
@@ -102,8 +101,8 @@ script_environment(char *buffer, const char *authority, const char *path, unsign
 {
         size_t path_length = strlen(path);
         size_t head = write_head(buffer, path, path_length, id);
-        size_t request = (size_t)sprintf(buffer + head, REQUEST SCHEME "%s/%s?id=%08u\n",
-                                         authority, path, id);
+        size_t request = (size_t)sprintf(buffer + head, REQUEST SCHEME "%s/%s?id=%08u\n", authority,
+                                         path, id);
 
         return head + request + write_tail(buffer + head + request, head, path_length, id);
 }

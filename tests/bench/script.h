@@ -21,7 +21,7 @@ typedef struct Script {
         size_t command_size; /* `c2000`: bytes of each of them; 0: as short as it comes */
         size_t reply_size;   /* `b65536`: bytes of each reply; 0: as short as it comes */
         bool hold;           /* `hold`: after the commands the session stays open */
-        bool shut;           /* `shut`: the server ends by shutdown() and reads on, not by close() */
+        bool shut; /* `shut`: the server ends by shutdown() and reads on, not by close() */
 } Script;
 
 /* Reads the segments of @path ("ivr/k3/shut"), up to a '?'; those it does not know are left to
@@ -30,8 +30,7 @@ bool script_parse(Script *script, const char *path, size_t length);
 
 /* The environment of session @id as a client sends it: 560 bytes when @authority has the 15 of
  * 127.0.0.1:40000. Returns its length; @buffer has room for SCRIPT_MAX_ENVIRONMENT. */
-size_t
-script_environment(char *buffer, const char *authority, const char *path, unsigned id);
+size_t script_environment(char *buffer, const char *authority, const char *path, unsigned id);
 
 /* Finds the request in the environment that a server got, and its path and id in that. */
 typedef struct ScriptRequest {
@@ -40,7 +39,8 @@ typedef struct ScriptRequest {
         unsigned id;
 } ScriptRequest;
 
-/* False unless @environment is, but for the request's authority, what script_environment() makes. */
+/* False unless @environment is, but for the request's authority, what script_environment() makes.
+ */
 bool script_check_environment(ScriptRequest *request, const char *environment, size_t length);
 
 /* Command @n (from 1) of session @id. Valid until the next call. */

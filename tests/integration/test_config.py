@@ -35,7 +35,7 @@ Threads=0
 [Listner main]
 
 [Listener main]
-# 127.0.0.1:x
+# Port 'x'
 Listen=127.0.0.1:x
 # 300.0.0.0/8
 Allow=300.0.0.0/8
@@ -71,10 +71,12 @@ Servers=one
 # Path
 Path=d
 
-# a
-[Route a]
+[Route d]
 Path=e
 Servers=one
+
+# d
+[Route d]
 '''
 
 

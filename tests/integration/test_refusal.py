@@ -70,8 +70,8 @@ class Refusal(IntegrationTest):
 
     def test_bad_request(self):
         self.start_without_route()
-        for request in (None, 'not a URL', 'agi:/x'):
-            self.assert_refused(self.call(block=environment('agi://h/', request=request)),
+        for request in ('', 'not a URL', 'agi:/x'):
+            self.assert_refused(self.call(block=environment(request)),
                                 'BADREQUEST')
 
     def test_block_at_the_limits_passes(self):

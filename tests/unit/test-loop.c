@@ -124,6 +124,11 @@ test_again_comes_in_the_next_turn(Fixture *fixture, const void *data)
 }
 
 static void
+watch_ignore(void *data, uint32_t events)
+{
+}
+
+static void
 watch_never(void *data, uint32_t events)
 {
         g_assert_not_reached();
@@ -246,6 +251,18 @@ test_posts_keep_their_order(Fixture *fixture, const void *data)
         g_assert_cmpstr(order->str, ==, "abb");
 }
 
+/* A turn must not be the cause of the next one: then the thread would never sleep. */
+static void
+test_idle_loop_sleeps(Fixture *fixture, const void *data)
+{
+        g_assert_true(watch_start(&fixture->watches[0], fixture->loop, fixture->fds[0],
+                                  WATCH_STREAM, watch_ignore, fixture));
+        set_ready(fixture->fds[0]);
+        deadline_start(&fixture->deadlines[0], fixture->loop, 100 * 1000, quit, fixture);
+        loop_run(fixture->loop);
+        g_assert_cmpuint(fixture->turns, <=, 3);
+}
+
 static void
 test_dropped_posts_are_freed(Fixture *fixture, const void *data)
 {
@@ -270,6 +287,7 @@ main(int argc, char **argv)
         ADD("deadline-moves-and-stops", test_deadline_moves_and_stops);
         ADD("posts-from-many-threads-all-come", test_posts_from_many_threads_all_come);
         ADD("posts-keep-their-order", test_posts_keep_their_order);
+        ADD("idle-loop-sleeps", test_idle_loop_sleeps);
         ADD("dropped-posts-are-freed", test_dropped_posts_are_freed);
 
         return g_test_run();

@@ -171,7 +171,10 @@ class PretendAsterisk:
             self.commands.append(line)
             words = line.split(None, 3)
             if [word.upper() for word in words[:2]] == [b'SET', b'VARIABLE'] and len(words) > 2:
-                self.variables[words[2].decode()] = words[3].decode() if len(words) > 3 else ''
+                value = words[3] if len(words) > 3 else b''
+                if value[:1] == value[-1:] == b'"':
+                    value = value[1:-1]
+                self.variables[words[2].decode()] = value.decode()
             reply = self.reply(line)
             self._send(self._usual_reply(line, words) if reply is None else reply)
 

@@ -88,6 +88,8 @@ class IntegrationTest(unittest.TestCase):
 
     def make_server(self, behaviour=serve, **options):
         server = PretendServer(behaviour, **options)
+        if server.sock in self.sockets:
+            self.sockets.remove(server.sock)  # it is the server's to close
         self.servers.append(server)
         return server
 

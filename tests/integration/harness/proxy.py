@@ -3,6 +3,7 @@
 
 import os
 import re
+import resource
 import shlex
 import signal
 import socket
@@ -49,6 +50,7 @@ class Proxy:
         self.log = Recorder('the log')
         self.notices = Recorder('what the service manager was told')
         self.expected_status = 0
+        self.stopped = False
         self._open_notify_socket()
         self._start(list(dict(sockets).items()), nofile, environment or {})
         if ready:
@@ -64,7 +66,8 @@ class Proxy:
         path = os.path.join(self.directory.name, 'notify')
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(path)
-        threading.Thread(target=self._read_notices, daemon=True).start()
+        self.notice_reader = threading.Thread(target=self._read_notices, daemon=True)
+        self.notice_reader.start()
 
     def _start(self, sockets, nofile, environment):
         fds = [sock.fileno() for name, sock in sockets]
@@ -88,11 +91,8 @@ class Proxy:
         self.log.end()
 
     def _read_notices(self):
-        while True:
-            try:
-                message = self.notify.recv(4096)
-            except OSError:
-                return
+        # An empty message is the end that stop() makes.
+        for message in iter(lambda: self.notify.recv(4096), b''):
             for line in message.decode().splitlines():
                 self.notices.add(line)
 
@@ -145,6 +145,9 @@ class Proxy:
 
     def stop(self):
         """SIGTERM unless it has ended already; then it must have ended well. Idempotent."""
+        if self.stopped:
+            return
+        self.stopped = True
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         try:
@@ -154,6 +157,8 @@ class Proxy:
                 self.process.kill()
                 self.process.wait()
             self.notify.shutdown(socket.SHUT_RDWR)
+            self.notice_reader.join()
+            self.notify.close()
             self.directory.cleanup()
 
     def check_end(self):
@@ -176,6 +181,25 @@ class Proxy:
 
     def descriptors(self):
         return len(os.listdir('/proc/%d/fd' % self.process.pid))
+
+    def is_launched(self):
+        """True once the process runs the program, and no longer what prepares it."""
+        with open('/proc/%d/cmdline' % self.process.pid, 'rb') as file:
+            command = file.read()
+        return b'--config=' in command and LAUNCH.encode() not in command
+
+    def caught_signals(self):
+        """Those that the process has a handler for, or blocks to read them from a descriptor."""
+        with open('/proc/%d/status' % self.process.pid, encoding='ascii') as file:
+            masks = dict(line.split(':\t') for line in file.read().splitlines() if ':\t' in line)
+        caught = int(masks['SigCgt'], 16) | int(masks['SigBlk'], 16)
+        return {number for number in range(1, 32) if caught & 1 << (number - 1)}
+
+    def limit_descriptors(self, limit):
+        """Changes the limit of the running process; returns the old one."""
+        soft, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (limit, hard))
+        return soft
 
     def wait_descriptors(self, most):
         """Until no more than `most` are open."""

@@ -9,7 +9,7 @@ import os
 import threading
 
 from .connection import Connection, listen_tcp, listen_unix
-from .waiting import Recorder
+from .waiting import Recorder, TIMEOUT
 
 
 class ServerSession(Connection):
@@ -95,7 +95,7 @@ class PretendServer:
             self.sock.shutdown(2)
         except OSError:
             pass
-        self.thread.join()
+        self.thread.join(TIMEOUT)
         self.sock.close()
         if self.path and os.path.exists(self.path):
             os.unlink(self.path)
