@@ -16,7 +16,7 @@ stream_tcp_handshake(Stream *stream)
         return STREAM_OK;
 }
 
-static StreamResult
+StreamResult
 stream_tcp_read(Stream *stream, void *data, size_t size, size_t *n)
 {
         ssize_t r;
@@ -43,7 +43,7 @@ stream_tcp_read(Stream *stream, void *data, size_t size, size_t *n)
         return stream_break(stream, errno);
 }
 
-static StreamResult
+StreamResult
 stream_tcp_write(Stream *stream, const void *data, size_t size, size_t *n)
 {
         ssize_t r;
@@ -63,7 +63,7 @@ stream_tcp_write(Stream *stream, const void *data, size_t size, size_t *n)
         return stream_break(stream, r < 0 ? errno : EIO);
 }
 
-static StreamResult
+StreamResult
 stream_tcp_finish(Stream *stream)
 {
         if (shutdown(stream->fd, SHUT_WR) < 0)

@@ -28,6 +28,15 @@ stream_on_event(void *data, uint32_t events)
         stream->func(stream->data);
 }
 
+void
+stream_open(Stream *stream, int fd, Credentials *credentials)
+{
+        if (credentials)
+                stream_open_tls(stream, fd, credentials);
+        else
+                stream_open_tcp(stream, fd);
+}
+
 bool
 stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data)
 {
@@ -100,6 +109,9 @@ stream_reset(Stream *stream)
         if (!stream->ops)
                 return;
 
+        /* An end that TLS says goodbye at would be no error. */
+        if (stream->error == 0)
+                stream->error = ECONNRESET;
         if (fd_is_flushed(stream->fd))
                 fd_set_reset(stream->fd);
         stream_close(stream);

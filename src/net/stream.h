@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/loop.h"
+#include "net/credentials.h"
 
 /*
  * A connection: five verbs over a descriptor that never blocks. Nothing above net/ asks which kind
@@ -41,24 +42,27 @@ struct Stream {
         const StreamOps *ops; /* NULL when there is no connection */
         Watch watch;
         int fd;
-        int error;         /* errno of STREAM_BROKEN */
-        bool readable;     /* an edge came and the kernel has not said "not now" since */
-        bool writable;     /* likewise */
-        bool ending;       /* an end or an error waits behind the bytes */
-        bool awaits_write; /* the watch asks for readiness to write too */
+        int error;             /* errno of STREAM_BROKEN */
+        bool readable;         /* an edge came and the kernel has not said "not now" since */
+        bool writable;         /* likewise */
+        bool ending;           /* an end or an error waits behind the bytes */
+        bool awaits_write;     /* the watch asks for readiness to write too */
+        bool truncated;        /* TLS ended without saying so */
+        struct StreamTls *tls; /* NULL on a plain connection */
         LoopFunc func;
         void *data;
 };
 
-/* Takes @fd, a connected or connecting socket, as a plain connection. */
-void stream_open_tcp(Stream *stream, int fd);
+/* Takes @fd, a connected or connecting socket: a plain connection when @credentials is NULL, else
+ * TLS, as its server with a listener's credentials and as its client with a server's; refs them. */
+void stream_open(Stream *stream, int fd, Credentials *credentials);
 
 /* Calls @func with @data at every event of the connection from now on, unless it does already.
  * False, with errno set, when the kernel can't watch it. */
 bool stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data);
 
-/* One more call of the function in the next turn: its share of this one is spent. A stream that isn't
- * watched yet is told what is there as soon as it is. */
+/* One more call of the function in the next turn: its share of this one is spent. A stream that
+ * isn't watched yet is told what is there as soon as it is. */
 static inline void
 stream_again(Stream *stream)
 {
@@ -72,7 +76,8 @@ stream_is_open(const Stream *stream)
         return stream->ops != NULL;
 }
 
-/* Whatever must come before the first byte: nothing on a plain connection. */
+/* Whatever must come before the first byte: nothing on a plain connection. So that nobody has to
+ * wait for other people's handshakes, a turn of a loop does only a few of their steps. */
 static inline StreamResult
 stream_handshake(Stream *stream)
 {
@@ -94,7 +99,8 @@ stream_write(Stream *stream, const void *data, size_t size, size_t *n)
         return stream->ops->write(stream, data, size, n);
 }
 
-/* Tells the peer that no more bytes follow; it may still be read from. Once. */
+/* Tells the peer that no more bytes follow; it may still be read from. Once, but that it is to be
+ * called again after STREAM_WAIT. */
 static inline StreamResult
 stream_finish(Stream *stream)
 {
@@ -118,6 +124,27 @@ stream_get_error(const Stream *stream)
 {
         return stream->error;
 }
+
+/* What went wrong with TLS, in a few words; NULL when it was not TLS that failed, and errno says
+ * all. Valid until the stream is closed. */
+const char *stream_get_failure(const Stream *stream);
+
+/* True after a handshake that broke since the client doesn't speak TLS at all: what is written and
+ * read from now on is plain. */
+bool stream_is_plain_after_all(const Stream *stream);
+
+/* The version of TLS, once there is one; NULL on a plain connection. Static. */
+const char *stream_get_protocol(const Stream *stream);
+
+/* Whom the peer's certificate is for, to be freed; NULL when it has shown none. */
+char *stream_get_peer(const Stream *stream);
+
+/* For the implementations only: the kinds of stream, and the verbs of a plain one. */
+void stream_open_tcp(Stream *stream, int fd);
+void stream_open_tls(Stream *stream, int fd, Credentials *credentials);
+StreamResult stream_tcp_read(Stream *stream, void *data, size_t size, size_t *n);
+StreamResult stream_tcp_write(Stream *stream, const void *data, size_t size, size_t *n);
+StreamResult stream_tcp_finish(Stream *stream);
 
 /* For the implementations only: notes that the kernel said "not now" to a write and returns
  * STREAM_WAIT; notes @error and returns STREAM_BROKEN. */

@@ -613,7 +613,7 @@ session_new(Worker *worker,
         session->record.listener = listener->name;
         session->record.started = session_now(session);
         agi_env_init(&session->inbox.env);
-        stream_open_tcp(&session->client, fd);
+        stream_open(&session->client, fd, NULL);
 
         return session;
 }

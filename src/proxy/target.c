@@ -52,7 +52,7 @@ target_dial(Target *target, int *error)
         if (fd < 0)
                 return false;
 
-        stream_open_tcp(target->stream, fd);
+        stream_open(target->stream, fd, NULL);
 
         return true;
 }
