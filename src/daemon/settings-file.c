@@ -19,6 +19,7 @@
 #include "daemon/settings-groups.h"
 #include "daemon/settings-keys.h"
 #include "daemon/settings-lines.h"
+#include "daemon/settings-tls.h"
 
 #define DEFAULT_PLACE     SYSCONFDIR "/agitator/agitator.conf"
 #define BUILT_IN_NAME     "(built in)"
@@ -246,6 +247,7 @@ reading_run(Reading *reading, const char *name, bool may_be_built_in, GPtrArray 
         reading->groups = settings_groups_new(reading->files, reading->problems);
         reading_read_groups(reading);
         settings_check(reading->settings, reading->groups, main_name, reading->problems);
+        settings_tls_load(reading->groups, reading->problems);
 
         return reading_hand_over_problems(reading, problems);
 }

@@ -18,9 +18,12 @@
 #define CLAIM(words)  .read = settings_value_read_claim, .allowed = (words)
 #define COUNT(count)  .read = settings_value_read_count, .allowed = (count)
 #define TIME(span)    .read = settings_value_read_time, .allowed = (span)
+#define TEXT          .read = settings_value_read_text
+#define LIST          .read = settings_value_read_list
 
 /* A choice is stored as an int. */
 G_STATIC_ASSERT(sizeof(BalanceMode) == sizeof(int));
+G_STATIC_ASSERT(sizeof(CredentialsClient) == sizeof(int));
 G_STATIC_ASSERT(sizeof(OnServerFailure) == sizeof(int));
 G_STATIC_ASSERT(sizeof(LogSessions) == sizeof(int));
 G_STATIC_ASSERT(sizeof(LogTarget) == sizeof(int));
@@ -58,6 +61,20 @@ static const SettingsWord mode_words[] = {
         { "balance", BALANCE_LEAST },
         { "round-robin", BALANCE_ROUND_ROBIN },
         { NULL },
+};
+
+static const SettingsWord client_words[] = {
+        { "none", CREDENTIALS_CLIENT_NONE },
+        { "optional", CREDENTIALS_CLIENT_OPTIONAL },
+        { "required", CREDENTIALS_CLIENT_REQUIRED },
+        { NULL },
+};
+
+static const SettingsWord truncation_words[] = { { "accept", false }, { "fail", true }, { NULL } };
+
+static const SettingsWord verify_words[] = {
+        { "yes", false }, { "no", true }, { "true", false }, { "false", true }, { "on", false },
+        { "off", true },  { "1", false }, { "0", true },     { NULL },
 };
 
 static const SettingsWord relay_words[] = { { "lines", false }, { "bytes", true }, { NULL } };
@@ -103,6 +120,16 @@ static const SettingsKey log_keys[] = {
 static const SettingsKey listener_keys[] = {
         { "Listen", settings_value_read_listen, NULL, FIELD(listen), OPTIONAL("") },
         { "Allow", settings_value_read_ranges, NULL, FIELD(allow), OPTIONAL("") },
+        { "TLS", CLAIM(settings_value_yes_no), FIELD(tls), OPTIONAL("no") },
+        { "Certificate", LIST, FIELD(tls_options.certificates), OPTIONAL("") },
+        { "PrivateKey", LIST, FIELD(tls_options.private_keys), OPTIONAL("") },
+        { "OCSPResponse", LIST, FIELD(tls_options.ocsp_responses), OPTIONAL("") },
+        { "ClientCertificate", CHOICE(client_words), FIELD(tls_options.client), OPTIONAL("none") },
+        { "ClientCA", TEXT, FIELD(tls_options.ca), OPTIONAL("") },
+        { "CRL", LIST, FIELD(tls_options.crls), OPTIONAL("") },
+        { "TLSPriority", TEXT, FIELD(tls_options.priority), OPTIONAL("") },
+        { "OnTruncation", CLAIM(truncation_words), FIELD(tls_options.fails_on_truncation),
+          OPTIONAL("accept") },
 };
 #undef FIELD
 
@@ -112,6 +139,17 @@ static const SettingsKey server_keys[] = {
         { "MaxSessions", COUNT(&server_sessions_count), FIELD(max_sessions), OPTIONAL("infinity") },
         { "Weight", COUNT(&weight_count), FIELD(weight), OPTIONAL("1") },
         { "ConnectTimeout", TIME(&short_span), FIELD(connect_timeout), INHERITED },
+        { "TLS", CLAIM(settings_value_yes_no), FIELD(tls), OPTIONAL("no") },
+        { "TLSName", TEXT, FIELD(tls_options.name), OPTIONAL("") },
+        { "CAFile", TEXT, FIELD(tls_options.ca), OPTIONAL("") },
+        { "CRL", LIST, FIELD(tls_options.crls), OPTIONAL("") },
+        { "TLSPin", LIST, FIELD(tls_options.pins), OPTIONAL("") },
+        { "TLSVerify", CLAIM(verify_words), FIELD(tls_options.trusts_all), OPTIONAL("yes") },
+        { "Certificate", LIST, FIELD(tls_options.certificates), OPTIONAL("") },
+        { "PrivateKey", LIST, FIELD(tls_options.private_keys), OPTIONAL("") },
+        { "TLSPriority", TEXT, FIELD(tls_options.priority), OPTIONAL("") },
+        { "OnTruncation", CLAIM(truncation_words), FIELD(tls_options.fails_on_truncation),
+          OPTIONAL("accept") },
 };
 #undef FIELD
 

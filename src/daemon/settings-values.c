@@ -12,7 +12,8 @@
 #include "net/address.h"
 
 #define DEFAULT_PORT       4573
-#define LIST_SEPARATORS    "; \t"
+#define LIST_BLANKS        " \t"
+#define LIST_SEPARATORS    ";" LIST_BLANKS
 #define COMMAND_LENGTH_MAX 2046 /* with its LF what older Asterisk takes as one line */
 
 static const struct {
@@ -69,21 +70,47 @@ GStrv
 settings_value_get_list(const SettingsLine *line, GPtrArray *problems)
 {
         g_autofree char *text = get_text(line, problems);
-        g_auto(GStrv) parts = NULL;
-        size_t n = 0;
+        g_autoptr(GPtrArray) items = NULL;
 
         if (!text)
                 return NULL;
 
-        parts = g_strsplit_set(text, LIST_SEPARATORS, -1);
-        for (size_t i = 0; parts[i]; i++)
-                if (*parts[i])
-                        parts[n++] = parts[i];
-                else
-                        g_free(parts[i]);
-        parts[n] = NULL;
+        items = g_ptr_array_new();
+        for (const char *from = text; *from;) {
+                size_t length = strcspn(from, g_str_has_prefix(from, "pkcs11:") ? LIST_BLANKS
+                                                                                : LIST_SEPARATORS);
 
-        return g_steal_pointer(&parts);
+                if (length > 0)
+                        g_ptr_array_add(items, g_strndup(from, length));
+                from += length + (from[length] != '\0');
+        }
+        g_ptr_array_add(items, NULL);
+
+        return (GStrv)g_ptr_array_free(g_steal_pointer(&items), FALSE);
+}
+
+void
+settings_value_read_text(const SettingsLine *line,
+                         const void *none,
+                         void *field,
+                         GPtrArray *problems)
+{
+        char *text = get_text(line, problems);
+
+        if (text)
+                *(char **)field = text;
+}
+
+void
+settings_value_read_list(const SettingsLine *line,
+                         const void *none,
+                         void *field,
+                         GPtrArray *problems)
+{
+        GStrv list = settings_value_get_list(line, problems);
+
+        if (list)
+                *(GStrv *)field = list;
 }
 
 static const SettingsWord *

@@ -71,6 +71,16 @@ void settings_value_read_listen(const SettingsLine *line,
                                 void *field, /* GPtrArray of Endpoint */
                                 GPtrArray *problems);
 
+void settings_value_read_text(const SettingsLine *line,
+                              const void *none,
+                              void *field, /* char * */
+                              GPtrArray *problems);
+
+void settings_value_read_list(const SettingsLine *line,
+                              const void *none,
+                              void *field, /* GStrv */
+                              GPtrArray *problems);
+
 void settings_value_read_endpoint(const SettingsLine *line,
                                   const void *none,
                                   void *field, /* Endpoint * */
@@ -87,5 +97,5 @@ void settings_value_read_commands(const SettingsLine *line,
                                   void *field, /* GStrv */
                                   GPtrArray *problems);
 
-/* The items of a list; NULL after a problem. */
+/* The items of a list; NULL after a problem. The ';' in a pkcs11: URI are its own. */
 GStrv settings_value_get_list(const SettingsLine *line, GPtrArray *problems);

@@ -101,8 +101,9 @@ answer_run(Answer *answer, BufferPool *pool)
                         answer_say(answer, "FAILURE", pool);
                         answer->failure = false;
                 } else {
-                        answer->finished = true;
-                        stream_finish(answer->client);
+                        answer->finished = stream_finish(answer->client) != STREAM_WAIT;
+                        if (!answer->finished)
+                                break;
                 }
         }
 

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "agi/agi-request.h"
+
 #define FIRST_READ 4096
 #define NEXT_READ  2048
 #define MAX_AHEAD  (256 * 1024)
@@ -23,6 +25,15 @@ inbox_receive(Inbox *inbox, Stream *client, size_t room, BufferPool *pool)
         buffer_commit(&inbox->bytes, pool, n);
 
         return result;
+}
+
+/* A record of TLS with the first words of a client in it, or the beginning of one. */
+static bool
+is_hello(const Buffer *bytes)
+{
+        const char *data = buffer_data(bytes);
+
+        return data[0] == 0x16 && (buffer_length(bytes) < 2 || data[1] == 0x03);
 }
 
 InboxResult
@@ -41,6 +52,9 @@ inbox_read(Inbox *inbox, Stream *client, BufferPool *pool)
                 case STREAM_BROKEN:
                         return INBOX_GONE;
                 }
+
+                if (before == 0 && is_hello(&inbox->bytes))
+                        return INBOX_TLS;
 
                 switch (agi_env_parse(&inbox->env, buffer_data(&inbox->bytes),
                                       buffer_length(&inbox->bytes))) {
@@ -73,13 +87,28 @@ inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool)
         return true;
 }
 
-const char *
-inbox_get_request(const Inbox *inbox, size_t *length)
+InboxRoute
+inbox_find_route(const Inbox *inbox,
+                 const Settings *settings,
+                 BufferPool *pool,
+                 RouteSettings **route)
 {
-        *length = inbox->env.request.length;
+        const char *value = buffer_data(&inbox->bytes) + inbox->env.request.offset;
+        char *path = buffer_pool_get_scratch(pool);
+        AgiRequest request;
 
-        return inbox->env.has_request ? buffer_data(&inbox->bytes) + inbox->env.request.offset
-                                      : NULL;
+        if (!inbox->env.has_request ||
+            !agi_request_parse(&request, value, inbox->env.request.length))
+                return INBOX_ROUTE_BAD;
+
+        G_STATIC_ASSERT(BUFFER_SCRATCH_SIZE > AGI_ENV_MAX_LINE);
+        if (!agi_request_get_path(&request, value, path)) {
+                *route = settings->wildcard;
+                return INBOX_ROUTE_ODD;
+        }
+        *route = settings_get_route(settings, path);
+
+        return INBOX_ROUTE_GOOD;
 }
 
 const char *

@@ -23,8 +23,15 @@ typedef enum InboxResult {
         INBOX_COMPLETE, /* the environment is there */
         INBOX_BAD,      /* it is beyond the limits */
         INBOX_CUT,      /* the client ended in the middle of it */
+        INBOX_TLS,      /* it is TLS, which nobody speaks here */
         INBOX_GONE,     /* the client broke, or ended before the first byte */
 } InboxResult;
+
+typedef enum InboxRoute {
+        INBOX_ROUTE_BAD,  /* there is no URL to find it by */
+        INBOX_ROUTE_GOOD, /* *@route is the one of @settings for it, NULL when there is none */
+        INBOX_ROUTE_ODD,  /* the same, but the path could climb or merge, so that is the wildcard */
+} InboxRoute;
 
 /* Embedded in its session; all zero at first. */
 typedef struct Inbox {
@@ -39,8 +46,11 @@ InboxResult inbox_read(Inbox *inbox, Stream *client, BufferPool *pool);
  * the rest is left in the socket. */
 bool inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool);
 
-/* The value of agi_request, which is not ended by NUL; NULL when there is no such line. */
-const char *inbox_get_request(const Inbox *inbox, size_t *length);
+/* Finds the route by agi_request; uses @pool's scratch memory. */
+InboxRoute inbox_find_route(const Inbox *inbox,
+                            const Settings *settings,
+                            BufferPool *pool,
+                            RouteSettings **route);
 
 /* The bytes after the environment. */
 const char *inbox_get_ahead(const Inbox *inbox, size_t *length);

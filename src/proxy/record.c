@@ -18,7 +18,7 @@ static const char *const result_names[] = {
 
 /* A set of fields under construction; the numbers' text lives beside them. */
 typedef struct FieldSet {
-        GLogField fields[24];
+        GLogField fields[28];
         size_t n;
         char numbers[8][24];
         size_t n_numbers;
@@ -79,6 +79,26 @@ record_note_environment(Record *record, const AgiEnv *env, const char *block)
 }
 
 void
+record_note_failure(Record *record, int error, const char *failure)
+{
+        char *old = record->failure;
+
+        record->error = error;
+        record->failure = g_strdup(failure);
+        g_free(old);
+}
+
+/* What is behind the result, for people; NULL when nothing is. */
+static const char *
+record_get_cause(const Record *record)
+{
+        if (record->failure)
+                return record->failure;
+
+        return record->error ? g_strerror(record->error) : NULL;
+}
+
+void
 record_log_step(const Record *record, const char *state, const char *format, ...)
 {
         g_autofree char *text = NULL;
@@ -136,12 +156,14 @@ record_print(const Record *record, gint64 now, const char *client, GString *text
         g_string_append_printf(text, ": %s", result_names[record->result]);
         if (record->reason)
                 g_string_append_printf(text, ", %s", record->reason);
-        if (record->error)
-                g_string_append_printf(text, " (%s)", g_strerror(record->error));
+        if (record_get_cause(record))
+                g_string_append_printf(text, " (%s)", record_get_cause(record));
         if (record->route)
                 g_string_append_printf(text, ", route %s", record->route);
         if (record->server)
                 g_string_append_printf(text, ", server %s", record->server);
+        if (record->truncated)
+                g_string_append_printf(text, ", truncated by the %s", record->truncated);
         g_string_append_printf(text, ", %u commands in %.3f s", record->commands,
                                (double)(now - record->started) / G_USEC_PER_SEC);
 }
@@ -176,8 +198,10 @@ record_log(const Record *record, LogSessions sessions, gint64 now)
         field_set_add_text(&set, "AGITATOR_SERVER", record->server);
         field_set_add_text(&set, "AGITATOR_RESULT", result_names[record->result]);
         field_set_add_text(&set, "AGITATOR_REASON", record->reason);
-        field_set_add_text(&set, "AGITATOR_ERROR",
-                           record->error ? g_strerror(record->error) : NULL);
+        field_set_add_text(&set, "AGITATOR_ERROR", record_get_cause(record));
+        field_set_add_text(&set, "AGITATOR_TLS", record->tls);
+        field_set_add_text(&set, "AGITATOR_TLS_PEER", record->tls_peer);
+        field_set_add_text(&set, "AGITATOR_TRUNCATED", record->truncated);
         field_set_add_span(&set, "AGITATOR_UNIQUEID", record->facts, record->uniqueid);
         field_set_add_span(&set, "AGITATOR_CHANNEL", record->facts, record->channel);
         field_set_add_span(&set, "AGITATOR_CALLERID", record->facts, record->callerid);
@@ -196,5 +220,7 @@ void
 record_clear(Record *record)
 {
         g_free(record->facts);
+        g_free(record->failure);
+        g_free(record->tls_peer);
         *record = (Record){ .facts = NULL };
 }

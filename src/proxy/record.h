@@ -35,6 +35,10 @@ typedef struct Record {
         RecordResult result;
         const char *reason;     /* NOROUTE and so on; NULL when all went well */
         int error;              /* errno behind it; 0 when there is none */
+        char *failure;          /* what says more than that errno; NULL when it says all */
+        const char *tls;        /* version of the client's; NULL: none */
+        char *tls_peer;         /* whom the client's certificate is for; NULL: it has shown none */
+        const char *truncated;  /* who ended without TLS's saying so: "client", "server" or NULL */
         gint64 started, set_up; /* monotonic; set_up 0: never */
         uint32_t commands;
         uint64_t bytes_in, bytes_out;
@@ -45,6 +49,10 @@ typedef struct Record {
 
 /* Copies what is worth telling out of the environment in @block. */
 void record_note_environment(Record *record, const AgiEnv *env, const char *block);
+
+/* Notes what is behind the result: @error, or if it is not NULL, @failure in its place, which is
+ * copied. */
+void record_note_failure(Record *record, int error, const char *failure);
 
 /* True for the results that somebody should look at. */
 bool record_is_failure(const Record *record);

@@ -275,8 +275,18 @@ relay_pass_end(Relay *relay, RelayWay *way)
         } else if (way == &relay->to_client && relay->server_failed &&
                    relay->on_server_failure == ON_SERVER_FAILURE_RESET) {
                 stream_reset(to);
-        } else if (stream_finish(to) == STREAM_BROKEN) {
-                way->dead = true;
+        } else {
+                switch (stream_finish(to)) {
+                case STREAM_OK:
+                case STREAM_END:
+                        break;
+                case STREAM_WAIT:
+                        way->finished = false; /* told again at the next event */
+                        break;
+                case STREAM_BROKEN:
+                        way->dead = true;
+                        break;
+                }
         }
 }
 
@@ -320,6 +330,7 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error)
 
         relay->server_failed = true;
         relay->server_error = error;
+        relay->server_failure = g_strdup(stream_get_failure(relay->server));
         stream_close(relay->server);
         relay->to_server.dead = true;
         way_drop(&relay->to_server, pool);
@@ -358,4 +369,5 @@ relay_clear(Relay *relay, BufferPool *pool)
 {
         way_drop(&relay->to_server, pool);
         way_drop(&relay->to_client, pool);
+        g_clear_pointer(&relay->server_failure, g_free);
 }

@@ -60,6 +60,7 @@ typedef struct Relay {
         bool at_line_start; /* the last byte passed to the client was LF */
         bool server_failed;
         int client_error, server_error; /* errno of a break; 0 for none */
+        char *server_failure; /* what says more than the server's errno; NULL when it says all */
 } Relay;
 
 /* Begins between @client and @server, which must stay where they are and be open. Bytes that the

@@ -15,11 +15,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agi/agi-request.h"
 #include "base/fd.h"
 #include "net/stream.h"
 #include "proxy/answer.h"
 #include "proxy/inbox.h"
+#include "proxy/quiet.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
 #include "proxy/target.h"
@@ -49,7 +49,7 @@ struct Session {
         Settings *settings;
         GList link;
         SessionState state;
-        bool has_place;     /* of the proxy's */
+        Refusal refusal;    /* from the first; NONE: it has a place of the proxy's */
         bool has_keepalive; /* the server's connection */
 
         Stream client, server;
@@ -99,10 +99,22 @@ session_refuse(Session *session, Refusal refusal)
 {
         session->record.result = RECORD_REFUSED;
         session->record.reason = refusal_get_word(refusal);
-        session->record.error = session->target.error;
+        record_note_failure(&session->record, session->target.error, session->target.failure);
         session->report[0] = session->settings->report_status ? refusal_get_report(refusal) : NULL;
 
         return SESSION_REFUSING;
+}
+
+/* Who speaks TLS where it should not, or doesn't where it should, is told FAILURE and no more. */
+static SessionState
+session_refuse_briefly(Session *session, const char *failure)
+{
+        SessionState next = session_refuse(session, REFUSAL_BADREQUEST);
+
+        record_note_failure(&session->record, EPROTO, failure);
+        session->report[0] = NULL;
+
+        return next;
 }
 
 /* The client went before it had been served. */
@@ -110,7 +122,8 @@ static SessionState
 session_abandon(Session *session)
 {
         session->record.result = RECORD_ABANDONED;
-        session->record.error = session->client.error;
+        record_note_failure(&session->record, session->client.error,
+                            stream_get_failure(&session->client));
 
         return SESSION_CLOSED;
 }
@@ -118,16 +131,38 @@ session_abandon(Session *session)
 /* greeting */
 
 static SessionState
+greeting_fail(Session *session)
+{
+        const char *failure = stream_get_failure(&session->client);
+
+        if (stream_is_plain_after_all(&session->client))
+                return session_refuse_briefly(session, failure);
+        if (!failure)
+                return session_abandon(session);
+
+        /* The alert that says why is on its way: a close at once could overtake it. */
+        session->record.result = RECORD_REFUSED;
+        session->record.reason = "TLS";
+        record_note_failure(&session->record, EPROTO, failure);
+        stream_finish(&session->client);
+
+        return SESSION_LINGERING;
+}
+
+static SessionState
 greeting_step(Session *session)
 {
         switch (stream_handshake(&session->client)) {
         case STREAM_OK:
-                return SESSION_READING;
+                session->record.tls = stream_get_protocol(&session->client);
+                session->record.tls_peer = stream_get_peer(&session->client);
+                return session->refusal == REFUSAL_NONE ? SESSION_READING
+                                                        : session_refuse(session, session->refusal);
         case STREAM_WAIT:
                 return SESSION_GREETING;
         case STREAM_END:
         case STREAM_BROKEN:
-                return session_abandon(session);
+                return greeting_fail(session);
         }
 
         g_assert_not_reached();
@@ -152,6 +187,8 @@ reading_step(Session *session)
         case INBOX_CUT:
                 session_debug(session, "the environment was cut short");
                 return session_refuse(session, REFUSAL_BADREQUEST);
+        case INBOX_TLS:
+                return session_refuse_briefly(session, "TLS on a listener without it");
         case INBOX_GONE:
                 return session_abandon(session);
         }
@@ -170,33 +207,14 @@ reading_get_limit(const Session *session)
 static SessionState
 reading_expire(Session *session)
 {
-        return session_refuse(session, REFUSAL_TIMEOUT);
+        SessionState next = session_refuse(session, REFUSAL_TIMEOUT);
+
+        record_note_failure(&session->record, 0, stream_get_failure(&session->client));
+
+        return next;
 }
 
 /* choosing */
-
-/* Finds the route by the request: NULL when there is none. False when there is no such URL. */
-static bool
-session_find_route(const Session *session, RouteSettings **route)
-{
-        size_t length;
-        const char *value = inbox_get_request(&session->inbox, &length);
-        char *path = buffer_pool_get_scratch(session_pool(session));
-        AgiRequest request;
-
-        if (!value || !agi_request_parse(&request, value, length))
-                return false;
-
-        G_STATIC_ASSERT(BUFFER_SCRATCH_SIZE > AGI_ENV_MAX_LINE);
-        if (agi_request_get_path(&request, value, path)) {
-                *route = settings_get_route(session->settings, path);
-        } else {
-                record_log_odd_path(&session->record);
-                *route = session->settings->wildcard;
-        }
-
-        return true;
-}
 
 static SessionState
 session_play(Session *session, const AnswerSettings *answer)
@@ -229,8 +247,16 @@ choosing_step(Session *session)
         gint64 now = session_now(session);
 
         if (!session->route) {
-                if (!session_find_route(session, &session->route))
+                switch (inbox_find_route(&session->inbox, session->settings, session_pool(session),
+                                         &session->route)) {
+                case INBOX_ROUTE_BAD:
                         return session_refuse(session, REFUSAL_BADREQUEST);
+                case INBOX_ROUTE_ODD:
+                        record_log_odd_path(&session->record);
+                        break;
+                case INBOX_ROUTE_GOOD:
+                        break;
+                }
                 if (!session->route)
                         return session_refuse(session, REFUSAL_NOROUTE);
 
@@ -360,7 +386,8 @@ relaying_step(Session *session)
         session->active = session_now(session);
         if (session->relay.server_failed && session->target.server) {
                 session->record.result = RECORD_BROKEN;
-                session->record.error = session->relay.server_error;
+                record_note_failure(&session->record, session->relay.server_error,
+                                    session->relay.server_failure);
                 target_leave(&session->target);
         }
 
@@ -376,26 +403,15 @@ relaying_step(Session *session)
         g_assert_not_reached();
 }
 
-/* What is left of @limit, which counts from @since. */
-static gint64
-limit_left(gint64 limit, gint64 since, gint64 now)
-{
-        return limit == FOREVER ? FOREVER : MAX(limit - (now - since), 0);
-}
-
-/* The deadline isn't moved at each event; when it comes too early, it is set anew. */
 static gint64
 relaying_get_limit(const Session *session)
 {
-        const RouteSettings *route = session->route;
         gint64 now = session_now(session);
-        gint64 limit = limit_left(route->idle_timeout, session->active, now);
+        gint64 limit = quiet_get_limit(session->route, relay_awaits_command(&session->relay),
+                                       session->active, now);
 
-        limit = MIN(limit, relay_awaits_command(&session->relay)
-                                   ? limit_left(route->think_timeout, session->active, now)
-                                   : route->think_timeout);
         if (!session->has_keepalive)
-                limit = MIN(limit, limit_left(KEEPALIVE_AFTER, session->record.set_up, now));
+                limit = MIN(limit, quiet_get_left(KEEPALIVE_AFTER, session->record.set_up, now));
 
         return limit;
 }
@@ -403,22 +419,18 @@ relaying_get_limit(const Session *session)
 static SessionState
 relaying_expire(Session *session)
 {
-        const RouteSettings *route = session->route;
         gint64 now = session_now(session);
 
         if (!session->has_keepalive &&
-            limit_left(KEEPALIVE_AFTER, session->record.set_up, now) == 0) {
+            quiet_get_left(KEEPALIVE_AFTER, session->record.set_up, now) == 0) {
                 session->has_keepalive = true;
                 if (stream_is_open(&session->server))
                         fd_set_keepalive(session->server.fd);
         }
 
-        if (limit_left(route->idle_timeout, session->active, now) == 0)
-                session->record.reason = "IDLE";
-        else if (limit_left(route->think_timeout, session->active, now) == 0 &&
-                 relay_awaits_command(&session->relay))
-                session->record.reason = "THINK";
-        else
+        session->record.reason = quiet_get_fault(
+                session->route, relay_awaits_command(&session->relay), session->active, now);
+        if (!session->record.reason)
                 return SESSION_RELAYING;
 
         relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT);
@@ -448,7 +460,7 @@ answering_step(Session *session)
 static gint64
 answering_get_limit(const Session *session)
 {
-        return limit_left(session->route->idle_timeout, session->active, session_now(session));
+        return quiet_get_left(session->route->idle_timeout, session->active, session_now(session));
 }
 
 static gint64
@@ -507,6 +519,9 @@ session_close(Session *session)
         Record *record = &session->record;
         BufferPool *pool = session_pool(session);
 
+        record->truncated = session->client.truncated   ? "client"
+                            : session->server.truncated ? "server"
+                                                        : NULL;
         deadline_stop(&session->deadline);
         target_leave(&session->target);
         stream_close(&session->client);
@@ -613,7 +628,7 @@ session_new(Worker *worker,
         session->record.listener = listener->name;
         session->record.started = session_now(session);
         agi_env_init(&session->inbox.env);
-        stream_open(&session->client, fd, NULL);
+        stream_open(&session->client, fd, listener->credentials);
 
         return session;
 }
@@ -621,11 +636,8 @@ session_new(Worker *worker,
 void
 session_start(Session *session, Refusal refusal)
 {
-        session->has_place = refusal == REFUSAL_NONE;
-        if (refusal == REFUSAL_NONE)
-                session_enter(session, SESSION_GREETING);
-        else
-                session_enter(session, session_refuse(session, refusal));
+        session->refusal = refusal;
+        session_enter(session, SESSION_GREETING);
         session_advance(session);
 
         /* The first bytes have usually been there before; what comes from now on is an event. */
@@ -678,7 +690,7 @@ session_free(Session *session)
 bool
 session_has_place(const Session *session)
 {
-        return session->has_place;
+        return session->refusal == REFUSAL_NONE;
 }
 
 GList *

@@ -20,6 +20,8 @@ listener_settings_free(void *data)
         g_free(listener->name);
         g_ptr_array_unref(listener->listen);
         g_array_unref(listener->allow);
+        credentials_options_clear(&listener->tls_options);
+        credentials_unref(listener->credentials);
         g_free(listener);
 }
 
@@ -30,6 +32,8 @@ server_settings_free(void *data)
 
         g_free(server->name);
         g_clear_pointer(&server->endpoint, endpoint_free);
+        credentials_options_clear(&server->tls_options);
+        credentials_unref(server->credentials);
         server_unref(server->server);
         g_free(server);
 }

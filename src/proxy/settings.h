@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "net/address.h"
+#include "net/credentials.h"
 #include "proxy/server.h"
 
 /*
@@ -41,6 +42,9 @@ typedef struct ListenerSettings {
         GPtrArray *listen; /* of Endpoint; may be empty when a systemd socket has the listener's
                               name */
         GArray *allow;     /* of AddressRange; empty allows everyone */
+        bool tls;
+        CredentialsOptions tls_options;
+        Credentials *credentials; /* NULL without TLS */
 } ListenerSettings;
 
 typedef struct ServerSettings {
@@ -49,7 +53,10 @@ typedef struct ServerSettings {
         unsigned max_sessions; /* 0: no limit */
         unsigned weight;       /* 1 to 1000 */
         gint64 connect_timeout;
-        Server *server; /* the live one; set by settings_finish() */
+        bool tls;
+        CredentialsOptions tls_options;
+        Credentials *credentials; /* NULL without TLS */
+        Server *server;           /* the live one; set by settings_finish() */
 } ServerSettings;
 
 typedef struct AnswerSettings {

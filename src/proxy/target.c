@@ -27,8 +27,11 @@ static void
 target_note_dial(Target *target, int error)
 {
         const char *name = target->server->name;
+        const char *cause = target->failure ? target->failure : g_strerror(error);
 
         target->error = error;
+        if (!error)
+                g_clear_pointer(&target->failure, g_free);
         if (error)
                 target->was_unreached = true;
         if (!server_note_dial(target->server->server, error == 0))
@@ -37,8 +40,7 @@ target_note_dial(Target *target, int error)
         g_log_structured(G_LOG_DOMAIN, error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
                          "MESSAGE_ID", error ? LOG_ID_SERVER_DOWN : LOG_ID_SERVER_UP,
                          "AGITATOR_SERVER", name, "MESSAGE", "server %s %s: %s", name,
-                         error ? "can't be reached" : "is back",
-                         error ? g_strerror(error) : "connected");
+                         error ? "can't be reached" : "is back", error ? cause : "connected");
 }
 
 /* Begins to connect to the next address; false when there is none left. */
@@ -52,7 +54,7 @@ target_dial(Target *target, int *error)
         if (fd < 0)
                 return false;
 
-        stream_open(target->stream, fd, NULL);
+        stream_open(target->stream, fd, target->server->credentials);
 
         return true;
 }
@@ -64,6 +66,7 @@ target_try(Target *target, ServerSettings *server, gint64 now)
         bool has_room = server_reserve(server->server, server->max_sessions);
         int error = EHOSTUNREACH; /* its name has never been resolved */
 
+        g_clear_pointer(&target->failure, g_free);
         target_note_full(server, !has_room, now);
         if (!has_room)
                 return false;
@@ -98,6 +101,8 @@ target_redial(Target *target, int error, gint64 now)
 {
         int next_error;
 
+        g_free(target->failure);
+        target->failure = g_strdup(stream_get_failure(target->stream));
         if (now < target->end && target_dial(target, &next_error))
                 return true;
 
@@ -134,6 +139,7 @@ void
 target_clear(Target *target)
 {
         target_leave(target);
+        g_clear_pointer(&target->failure, g_free);
         balance_clear(&target->balance);
         dial_clear(&target->dial);
 }

@@ -23,6 +23,7 @@ typedef struct Target {
         gint64 end;             /* when its ConnectTimeout= is over */
         bool was_unreached;     /* some server could not be reached, rather than being full */
         int error;              /* errno of the last dial that failed, 0 after one that did not */
+        char *failure;          /* what says more than that errno; NULL when it says all */
         Balance balance;
         Dial dial;
 } Target;

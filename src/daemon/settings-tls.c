@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Servers that believe the same authorities share them, by the text of their CAFile= and CRL=.
+ */
+
+#include "daemon/settings-tls.h"
+
+#include "proxy/settings.h"
+
+#define DAY (24 * 60 * 60)
+
+/* The keys that mean nothing without TLS=yes. */
+static const char *const tls_keys[] = {
+        "Certificate", "PrivateKey", "OCSPResponse", "ClientCertificate",
+        "ClientCA",    "CRL",        "TLSName",      "CAFile",
+        "TLSPin",      "TLSVerify",  "OnTruncation", "TLSPriority",
+};
+
+static const char *
+get_key_to_blame(const SettingsGroup *group, int code)
+{
+        switch ((CredentialsError)code) {
+        case CREDENTIALS_ERROR_CERTIFICATE:
+                return "Certificate";
+        case CREDENTIALS_ERROR_PRIVATE_KEY:
+                /* Left out, it is in the certificate's file. */
+                return settings_group_get_value(group, "PrivateKey") ? "PrivateKey" : "Certificate";
+        case CREDENTIALS_ERROR_CA:
+                return group->kind->id == SETTINGS_LISTENER ? "ClientCA" : "CAFile";
+        case CREDENTIALS_ERROR_CRL:
+                return "CRL";
+        case CREDENTIALS_ERROR_OCSP:
+                return "OCSPResponse";
+        case CREDENTIALS_ERROR_PRIORITY:
+                return "TLSPriority";
+        case CREDENTIALS_ERROR_PIN:
+                return "TLSPin";
+        }
+
+        g_assert_not_reached();
+}
+
+static void
+blame(const SettingsGroup *group, const char *key, const char *message, GPtrArray *problems)
+{
+        SettingsPlace place = settings_group_get_place(group, key);
+
+        settings_problem_error(problems, &place, "%s", message);
+}
+
+static void
+warn(const SettingsGroup *group, const char *key, const char *message, GPtrArray *problems)
+{
+        SettingsPlace place = settings_group_get_place(group, key);
+
+        settings_problem_warning(problems, &place, "%s", message);
+}
+
+char *
+settings_tls_describe_end(gint64 expires, gint64 *days)
+{
+        gint64 left = expires - g_get_real_time() / G_USEC_PER_SEC;
+
+        *days = left / DAY;
+        if (left < 0)
+                return g_strdup_printf("has ended %" G_GINT64_FORMAT " day%s ago", -*days,
+                                       *days == -1 ? "" : "s");
+        if (*days < SETTINGS_TLS_DAYS)
+                return g_strdup_printf("ends in %" G_GINT64_FORMAT " day%s", *days,
+                                       *days == 1 ? "" : "s");
+
+        return NULL;
+}
+
+static void
+check_ends(const SettingsGroup *group, const Credentials *credentials, GPtrArray *problems)
+{
+        const char *where;
+        gint64 expires, days;
+
+        for (size_t i = 0; (where = credentials_get_certificate(credentials, i, &expires)); i++) {
+                g_autofree char *end = settings_tls_describe_end(expires, &days);
+                g_autofree char *message =
+                        end ? g_strdup_printf("The certificate %s %s", where, end) : NULL;
+
+                if (message)
+                        warn(group, "Certificate", message, problems);
+        }
+}
+
+static void
+check_useless(const SettingsGroup *group, GPtrArray *problems)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(tls_keys); i++) {
+                if (settings_kind_find_key(group->kind, tls_keys[i]) < group->kind->n_keys &&
+                    settings_group_get_value(group, tls_keys[i]))
+                        warn(group, tls_keys[i], "Without TLS=yes this has no effect", problems);
+        }
+}
+
+/* True when there is nothing that would make loading pointless. */
+static bool
+check_listener(const SettingsGroup *group, GPtrArray *problems)
+{
+        const ListenerSettings *listener = group->object;
+        const CredentialsOptions *options = &listener->tls_options;
+        bool good = true;
+
+        if (!options->certificates || !options->certificates[0]) {
+                good = false;
+                blame(group, "TLS",
+                      "TLS=yes needs Certificate=, and PrivateKey= unless the key is in the same "
+                      "file",
+                      problems);
+        }
+        if (options->client != CREDENTIALS_CLIENT_NONE && (!options->ca || !*options->ca)) {
+                good = false;
+                blame(group, "ClientCertificate",
+                      "It can't be checked: write ClientCA=, the authority that clients' "
+                      "certificates are of",
+                      problems);
+        }
+        if (options->client == CREDENTIALS_CLIENT_NONE &&
+            settings_group_get_value(group, "ClientCA"))
+                warn(group, "ClientCA",
+                     "No client is asked for a certificate: write ClientCertificate=required or "
+                     "optional",
+                     problems);
+
+        return good;
+}
+
+static void
+load_listener(const SettingsGroup *group, GPtrArray *problems)
+{
+        ListenerSettings *listener = group->object;
+        g_autoptr(GError) error = NULL;
+
+        if (!check_listener(group, problems))
+                return;
+
+        listener->credentials =
+                credentials_new_listener(&listener->tls_options, listener->name, &error);
+        if (listener->credentials)
+                check_ends(group, listener->credentials, problems);
+        else
+                blame(group, get_key_to_blame(group, error->code), error->message, problems);
+}
+
+static bool
+check_server(const SettingsGroup *group, GPtrArray *problems)
+{
+        const ServerSettings *server = group->object;
+        const CredentialsOptions *options = &server->tls_options;
+
+        if (options->trusts_all)
+                warn(group, "TLSVerify",
+                     options->pins && options->pins[0]
+                             ? "The server's certificate is not checked, but for its TLSPin="
+                             : "The server's certificate is not checked: whoever is in between can "
+                               "read and change everything",
+                     problems);
+        if (credentials_options_need_trust(options) && !server->endpoint->host &&
+            (!options->name || !*options->name)) {
+                blame(group, "TLS",
+                      "A Unix socket has no name that could stand in a certificate: write TLSName=",
+                      problems);
+                return false;
+        }
+        if ((!options->certificates || !options->certificates[0]) &&
+            settings_group_get_value(group, "PrivateKey"))
+                warn(group, "PrivateKey", "Without Certificate= this has no effect", problems);
+
+        return true;
+}
+
+/* What the server believes, from @trusts if another one believes the same. */
+static Trust *
+find_trust(const SettingsGroup *group, GHashTable *trusts, GError **error)
+{
+        const ServerSettings *server = group->object;
+        const CredentialsOptions *options = &server->tls_options;
+        g_autofree char *crls = options->crls ? g_strjoinv("\n", options->crls) : NULL;
+        g_autofree char *id =
+                g_strconcat(options->ca ? options->ca : "", "\n", crls ? crls : "", NULL);
+        Trust *trust = g_hash_table_lookup(trusts, id);
+
+        if (!trust) {
+                trust = trust_new(options->ca, (const char *const *)options->crls, error);
+                if (trust)
+                        g_hash_table_insert(trusts, g_steal_pointer(&id), trust);
+        }
+
+        return trust;
+}
+
+static void
+load_server(const SettingsGroup *group, GHashTable *trusts, GPtrArray *problems)
+{
+        ServerSettings *server = group->object;
+        g_autoptr(GError) error = NULL;
+        Trust *trust = NULL;
+
+        if (!server->endpoint || !check_server(group, problems))
+                return;
+
+        if (credentials_options_need_trust(&server->tls_options))
+                trust = find_trust(group, trusts, &error);
+        if (!error)
+                server->credentials = credentials_new_server(&server->tls_options,
+                                                             server->endpoint->host, trust, &error);
+
+        if (server->credentials)
+                check_ends(group, server->credentials, problems);
+        else
+                blame(group, get_key_to_blame(group, error->code), error->message, problems);
+}
+
+void
+settings_tls_load(const SettingsGroups *groups, GPtrArray *problems)
+{
+        g_autoptr(GHashTable) trusts =
+                g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)trust_unref);
+
+        for (unsigned i = 0; i < groups->all->len; i++) {
+                const SettingsGroup *group = groups->all->pdata[i];
+
+                if (group->kind->id == SETTINGS_LISTENER) {
+                        if (((ListenerSettings *)group->object)->tls)
+                                load_listener(group, problems);
+                        else
+                                check_useless(group, problems);
+                } else if (group->kind->id == SETTINGS_SERVER) {
+                        if (((ServerSettings *)group->object)->tls)
+                                load_server(group, trusts, problems);
+                        else
+                                check_useless(group, problems);
+                }
+        }
+}
