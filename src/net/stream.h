@@ -45,6 +45,8 @@ struct Stream {
         bool readable;     /* an edge came and the kernel has not said "not now" since */
         bool writable;     /* likewise */
         bool ending;       /* an end or an error waits behind the bytes */
+        bool ends_well;    /* it is an end */
+        bool ended;        /* the bytes before it have all been read */
         bool awaits_write; /* the watch asks for readiness to write too */
         LoopFunc func;
         void *data;
@@ -57,8 +59,8 @@ void stream_open_tcp(Stream *stream, int fd);
  * False, with errno set, when the kernel can't watch it. */
 bool stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data);
 
-/* One more call of the function in the next turn: its share of this one is spent. A stream that isn't
- * watched yet is told what is there as soon as it is. */
+/* One more call of the function in the next turn: its share of this one is spent. A stream that
+ * isn't watched yet is told what is there as soon as it is. */
 static inline void
 stream_again(Stream *stream)
 {

@@ -20,7 +20,6 @@
 #include "base/log-id.h"
 #include "proxy/session.h"
 
-#define ACCEPTS_PER_TURN 4
 #define PAUSE            (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
 
 /* Sessions that only tell their client why it is refused and so have no place; beyond these a
@@ -190,7 +189,9 @@ door_accept(Door *door, unsigned n)
 static void
 door_on_event(void *data, uint32_t events)
 {
-        door_accept(data, ACCEPTS_PER_TURN);
+        /* One a turn: a second accept() is a system call for nothing most of the time, and the event
+         * stays as long as somebody waits. */
+        door_accept(data, 1);
 }
 
 static void
