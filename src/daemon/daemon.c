@@ -185,6 +185,20 @@ daemon_log_in_force(const Daemon *daemon)
                          plural(settings->servers->len));
 }
 
+/* Every worker has the new settings. */
+static void
+daemon_on_in_force(void *data)
+{
+        Daemon *daemon = data;
+
+        if (daemon->is_stopping)
+                return;
+
+        daemon_log_in_force(daemon);
+        daemon->is_ready = true;
+        daemon_end(daemon);
+}
+
 /* The names have been looked up: the rest is done at once. */
 static void
 daemon_on_names(void *data)
@@ -203,11 +217,8 @@ daemon_on_names(void *data)
         daemon->names = g_steal_pointer(&daemon->next_names);
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
-        proxy_commit(daemon->proxy, daemon->next, doors);
         g_clear_pointer(&daemon->reload_error, g_free);
-        daemon_log_in_force(daemon);
-        daemon->is_ready = true;
-        daemon_end(daemon);
+        proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }
 
 /* Reads the files, and if they are good, begins to bring them into force. */

@@ -24,12 +24,17 @@ stream_tcp_read(Stream *stream, void *data, size_t size, size_t *n)
         *n = 0;
         if (!stream->readable)
                 return STREAM_WAIT;
+        if (stream->ended)
+                return STREAM_END;
 
         r = TEMP_FAILURE_RETRY(recv(stream->fd, data, size, 0));
         if (r > 0) {
-                /* A short read has emptied the socket, unless what ends it waits behind. */
-                if ((size_t)r < size && !stream->ending)
-                        stream->readable = false;
+                /* A short read has emptied the socket; what it ends with is known if it is an end.
+                 */
+                if ((size_t)r < size) {
+                        stream->readable = stream->ending;
+                        stream->ended = stream->ending && stream->ends_well;
+                }
                 *n = (size_t)r;
                 return STREAM_OK;
         }

@@ -88,11 +88,13 @@ tls_fill(StreamTls *tls, ssize_t *result)
                 return false;
         }
 
-        n = TEMP_FAILURE_RETRY(recv(stream->fd, tls->buffer, AHEAD_SIZE, 0));
+        n = stream->ended ? 0 : TEMP_FAILURE_RETRY(recv(stream->fd, tls->buffer, AHEAD_SIZE, 0));
         if (n > 0) {
                 /* As on a plain connection. */
-                if (n < AHEAD_SIZE && !stream->ending)
-                        stream->readable = false;
+                if (n < AHEAD_SIZE) {
+                        stream->readable = stream->ending;
+                        stream->ended = stream->ending && stream->ends_well;
+                }
                 tls->ahead = tls->buffer;
                 tls->ahead_head = 0;
                 tls->ahead_tail = (uint32_t)n;

@@ -22,8 +22,10 @@ stream_on_event(void *data, uint32_t events)
                 stream->readable = true;
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
                 stream->writable = true;
-        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
                 stream->ending = true;
+                stream->ends_well = !(events & EPOLLERR);
+        }
 
         stream->func(stream->data);
 }

@@ -46,6 +46,8 @@ struct Stream {
         bool readable;         /* an edge came and the kernel has not said "not now" since */
         bool writable;         /* likewise */
         bool ending;           /* an end or an error waits behind the bytes */
+        bool ends_well;        /* it is an end */
+        bool ended;            /* the bytes before it have all been read */
         bool awaits_write;     /* the watch asks for readiness to write too */
         bool truncated;        /* TLS ended without saying so */
         struct StreamTls *tls; /* NULL on a plain connection */

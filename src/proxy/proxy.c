@@ -18,6 +18,13 @@
 /* Connections that were half made when the door was shut have so long to be accepted. */
 #define DOOR_TIME (G_TIME_SPAN_SECOND / 10)
 
+/* Something that every worker has been posted, and what to call when the last has done it. */
+typedef struct Round {
+        unsigned left; /* atomic */
+        ProxyFunc done;
+        void *data;
+} Round;
+
 struct Proxy {
         Settings *settings;
         unsigned max_descriptors;
@@ -26,11 +33,39 @@ struct Proxy {
         GArray *doors;      /* of WorkerDoor: what is open */
         GPtrArray *workers;
         WorkerShared shared;
-        unsigned draining; /* atomic: workers that have sessions yet */
+        Round taking;   /* new settings */
+        Round draining; /* the last sessions */
         guint door_timer;
-        ProxyFunc drained;
-        void *data;
 };
+
+static gboolean
+round_on_done(void *data)
+{
+        Round *round = data;
+
+        round->done(round->data);
+
+        return G_SOURCE_REMOVE;
+}
+
+static void
+round_begin(Round *round, unsigned n, ProxyFunc done, void *data)
+{
+        g_assert(round->left == 0);
+        *round = (Round){ n, done, data };
+        if (n == 0)
+                g_idle_add(round_on_done, round);
+}
+
+/* A worker is done; on its thread. */
+static void
+round_on_worker(void *data)
+{
+        Round *round = data;
+
+        if (__atomic_sub_fetch(&round->left, 1, __ATOMIC_ACQ_REL) == 0)
+                g_idle_add(round_on_done, round);
+}
 
 static void
 door_clear(void *data)
@@ -206,7 +241,7 @@ proxy_start_workers(Proxy *proxy, unsigned threads)
 }
 
 void
-proxy_commit(Proxy *proxy, Settings *settings, GArray *doors)
+proxy_commit(Proxy *proxy, Settings *settings, GArray *doors, ProxyFunc in_force, void *data)
 {
         g_autoptr(GArray) old_doors = proxy->doors;
         g_autoptr(Settings) old_settings = proxy->settings;
@@ -226,8 +261,10 @@ proxy_commit(Proxy *proxy, Settings *settings, GArray *doors)
 
         if (proxy->workers->len == 0)
                 proxy_start_workers(proxy, settings->threads);
+        round_begin(&proxy->taking, proxy->workers->len, in_force, data);
         for (unsigned i = 0; i < proxy->workers->len; i++)
-                worker_take_settings(proxy->workers->pdata[i], settings, doors);
+                worker_take_settings(proxy->workers->pdata[i], settings, doors, round_on_worker,
+                                     &proxy->taking);
 }
 
 const Settings *
@@ -243,26 +280,6 @@ proxy_get_sessions(const Proxy *proxy)
 }
 
 static gboolean
-proxy_on_drained(void *data)
-{
-        Proxy *proxy = data;
-
-        proxy->drained(proxy->data);
-
-        return G_SOURCE_REMOVE;
-}
-
-/* A worker has no session left; on its thread. */
-static void
-proxy_on_worker_drained(void *data)
-{
-        Proxy *proxy = data;
-
-        if (__atomic_sub_fetch(&proxy->draining, 1, __ATOMIC_ACQ_REL) == 0)
-                g_idle_add(proxy_on_drained, proxy);
-}
-
-static gboolean
 proxy_on_door_time(void *data)
 {
         Proxy *proxy = data;
@@ -270,7 +287,7 @@ proxy_on_door_time(void *data)
         proxy->door_timer = 0;
         g_array_set_size(proxy->doors, 0);
         for (unsigned i = 0; i < proxy->workers->len; i++)
-                worker_drain(proxy->workers->pdata[i], proxy_on_worker_drained, proxy);
+                worker_drain(proxy->workers->pdata[i], round_on_worker, &proxy->draining);
 
         return G_SOURCE_REMOVE;
 }
@@ -278,14 +295,9 @@ proxy_on_door_time(void *data)
 void
 proxy_drain(Proxy *proxy, ProxyFunc drained, void *data)
 {
-        proxy->drained = drained;
-        proxy->data = data;
-        proxy->draining = proxy->workers->len;
-
-        if (proxy->workers->len == 0) {
-                g_idle_add(proxy_on_drained, proxy);
+        round_begin(&proxy->draining, proxy->workers->len, drained, data);
+        if (proxy->workers->len == 0)
                 return;
-        }
 
         for (unsigned i = 0; i < proxy->doors->len; i++)
                 listener_shut_door(g_array_index(proxy->doors, WorkerDoor, i).listener);

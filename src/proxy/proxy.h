@@ -29,10 +29,10 @@ Proxy *proxy_new(GPtrArray *passed, unsigned max_descriptors);
  * names group and key, when one can't be opened; then nothing has changed. */
 GArray *proxy_prepare(Proxy *proxy, Settings *settings, GError **error);
 
-/* Puts @settings in force, which have been finished: from now on new sessions follow them,
- * listeners that are gone are closed, workers started if they were not. Takes @doors, refs
- * @settings. */
-void proxy_commit(Proxy *proxy, Settings *settings, GArray *doors);
+/* Puts @settings in force, which have been finished: new sessions follow them, listeners that are
+ * gone are closed, workers started if they were not. @in_force is called with @data, from the main
+ * loop, when all of that is so; not before then again. Takes @doors, refs @settings. */
+void proxy_commit(Proxy *proxy, Settings *settings, GArray *doors, ProxyFunc in_force, void *data);
 
 /* The settings in force; NULL before the first. */
 const Settings *proxy_get_settings(const Proxy *proxy);

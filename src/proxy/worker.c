@@ -20,8 +20,7 @@
 #include "base/log-id.h"
 #include "proxy/session.h"
 
-#define ACCEPTS_PER_TURN 4
-#define PAUSE            (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
+#define PAUSE (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
 
 /* Sessions that only tell their client why it is refused and so have no place; beyond these a
  * client is told just FAILURE. Each has one descriptor: see PROXY_SPARE_DESCRIPTORS. */
@@ -190,7 +189,9 @@ door_accept(Door *door, unsigned n)
 static void
 door_on_event(void *data, uint32_t events)
 {
-        door_accept(data, ACCEPTS_PER_TURN);
+        /* One a turn: a second accept() is a system call for nothing most of the time, and the
+         * event stays as long as somebody waits. */
+        door_accept(data, 1);
 }
 
 static void
@@ -251,6 +252,8 @@ typedef struct NewSettings {
         Worker *worker;
         Settings *settings;
         GArray *doors; /* of WorkerDoor, each with a reference to its listener */
+        LoopFunc taken;
+        void *data;
 } NewSettings;
 
 static void
@@ -281,15 +284,21 @@ worker_on_settings(void *data)
 
         settings_unref(new->settings);
         g_array_unref(new->doors);
+        new->taken(new->data);
 }
 
 void
-worker_take_settings(Worker *worker, Settings *settings, const GArray *doors)
+worker_take_settings(Worker *worker,
+                     Settings *settings,
+                     const GArray *doors,
+                     LoopFunc taken,
+                     void *data)
 {
         NewSettings *new = g_new(NewSettings, 1);
 
         *new = (NewSettings){ worker, settings_ref(settings),
-                              g_array_sized_new(false, false, sizeof(WorkerDoor), doors->len) };
+                              g_array_sized_new(false, false, sizeof(WorkerDoor), doors->len),
+                              taken, data };
         for (unsigned i = 0; i < doors->len; i++) {
                 WorkerDoor door = g_array_index(doors, WorkerDoor, i);
 

@@ -43,8 +43,13 @@ Worker *worker_new(unsigned index, WorkerShared *shared);
 void worker_start(Worker *worker);
 
 /* Accepts from these @doors (of WorkerDoor), under these @settings, from now on; from doors that
- * are gone what waits in the queue is accepted first. Refs what it keeps. Any thread. */
-void worker_take_settings(Worker *worker, Settings *settings, const GArray *doors);
+ * are gone what waits in the queue is accepted first. Then @taken is called with @data, on the
+ * worker's thread. Refs what it keeps. Any thread. */
+void worker_take_settings(Worker *worker,
+                          Settings *settings,
+                          const GArray *doors,
+                          LoopFunc taken,
+                          void *data);
 
 /* Accepts what waits in the queues and then no more; @drained is called with @data, on the worker's
  * thread, as soon as it has no session. Once. Any thread. */

@@ -136,13 +136,14 @@ class BenchServer(Process):
         self.port = int(self.process.stdout.readline())
 
     def stop(self):
-        """Ends it; the counts it printed."""
+        """Ends it; the counts it printed, and its first complaints."""
         if self.process is None:
             return ''
         pipe = self.process.stdout
         super().stop()
         with pipe:
-            return pipe.read().decode().strip()
+            counts = pipe.read().decode().strip()
+        return counts + '\n' + (self.directory / 'log').read_text(errors='replace')
 
 
 class Direct(Process):
@@ -279,6 +280,7 @@ stream {{
         listen 127.0.0.1:{self.port} so_keepalive=on backlog=4096;
         proxy_pass 127.0.0.1:{self.server.port};
         proxy_socket_keepalive on;
+        proxy_half_close on;
         proxy_connect_timeout 3s;
         proxy_timeout 1h;
     }}

@@ -63,6 +63,7 @@ def measure_idle(bench, proxy, scenario):
     for count in (10, bench.idle):
         proxy.stop()
         bench.start_proxy(proxy)
+        descriptors = proxy.descriptors()
         arguments = [*scenario.load, f'--idle={count}', f'--sessions={bench.sessions(scenario)}']
         at_start = {}
 
@@ -74,6 +75,8 @@ def measure_idle(bench, proxy, scenario):
         result = bench.load(proxy, arguments, when_idle, proxy.settled_cpu)
         cpu = (result['at_end'] - at_start['cpu']) / result['commands'] / 1000
         values[count] = (at_start['memory'], cpu, at_start['descriptors'])
+        # Every session still has its HANGUP to deliver.
+        proxy.wait_until(lambda most=descriptors: proxy.descriptors() <= most)
     few, many = values[10], values[bench.idle]
     return {
         'B/idle session': (many[0] - few[0]) / (bench.idle - 10),
@@ -194,8 +197,8 @@ class Bench:
             proxy.stop()
         counts = self.server.stop() if self.server else ''
         if counts:
-            print(f'\nserver: {counts}')
-            if json.loads(counts)['errors'] > 0:
+            print(f'\nserver: {counts}'.rstrip())
+            if json.loads(counts.splitlines()[0])['errors'] > 0:
                 raise BenchError('the server got bytes that were not sent; see above')
 
     def load(self, proxy, arguments, when_idle=None, at_end=None):

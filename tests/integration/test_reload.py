@@ -7,7 +7,7 @@ import signal
 import threading
 
 from harness import tap
-from harness.asterisk import environment
+from harness.asterisk import environment, PretendAsterisk
 from harness.case import Config, group, IntegrationTest, route_group, server_group
 from harness.connection import connect, is_refused
 from harness.waiting import wait_until
@@ -75,20 +75,23 @@ class Reload(IntegrationTest):
         path = self.make_path('new')
         new = group('Listener', 'new', 'Listen=unix:' + path)
         routes = [*self.groups, route_group('all', '*', 'one')]
-        waiting = self.connect()
+        early = self.begin_call(self.address)
         self.proxy.reload(Config(*routes, new).text)
         self.assert_success(self.call(address=path))
         self.assert_success(self.call())
-        session = self.connect(path)
-        session.send(environment()[:100])
+        late = self.begin_call(path)
         self.proxy.reload(Config(*routes).text)
         wait_until(lambda: is_refused(path), 'the removed listener to refuse')
         self.assert_success(self.call())
         # Who came before it was removed is served.
-        session.send(environment()[100:])
-        session.read_line()
-        waiting.send(environment())
-        waiting.read_line()
+        for client in (early, late):
+            self.assert_success(client.start([environment()[100:]]))
+
+    def begin_call(self, address):
+        """A call that has sent a hundred bytes."""
+        client = PretendAsterisk(address)
+        self.clients.append(client)
+        return client.send_block([environment()[:100]])
 
     def test_listener_kept_keeps_its_queue(self):
         path = self.make_path('kept')

@@ -189,10 +189,10 @@ class Proxy:
         return b'--config=' in command and LAUNCH.encode() not in command
 
     def caught_signals(self):
-        """Those that the process has a handler for, or blocks to read them from a descriptor."""
+        """Those that the process has a handler for."""
         with open('/proc/%d/status' % self.process.pid, encoding='ascii') as file:
             masks = dict(line.split(':\t') for line in file.read().splitlines() if ':\t' in line)
-        caught = int(masks['SigCgt'], 16) | int(masks['SigBlk'], 16)
+        caught = int(masks['SigCgt'], 16)
         return {number for number in range(1, 32) if caught & 1 << (number - 1)}
 
     def limit_descriptors(self, limit):
