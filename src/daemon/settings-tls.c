@@ -5,6 +5,8 @@
 
 #include "daemon/settings-tls.h"
 
+#include <string.h>
+
 #include "proxy/settings.h"
 
 #define DAY (24 * 60 * 60)
@@ -16,6 +18,17 @@ static const char *const tls_keys[] = {
         "TLSPin",      "TLSVerify",  "OnTruncation", "TLSPriority",
 };
 
+/* True when the key says something other than it would if it were left out. */
+static bool
+is_changed(const SettingsGroup *group, const char *key)
+{
+        size_t i = settings_kind_find_key(group->kind, key);
+
+        return i < group->kind->n_keys && group->values[i] &&
+               strcmp(group->values[i]->value, settings_key_get_fallback(&group->kind->keys[i])) !=
+                       0;
+}
+
 static const char *
 get_key_to_blame(const SettingsGroup *group, int code)
 {
@@ -24,7 +37,7 @@ get_key_to_blame(const SettingsGroup *group, int code)
                 return "Certificate";
         case CREDENTIALS_ERROR_PRIVATE_KEY:
                 /* Left out, it is in the certificate's file. */
-                return settings_group_get_value(group, "PrivateKey") ? "PrivateKey" : "Certificate";
+                return is_changed(group, "PrivateKey") ? "PrivateKey" : "Certificate";
         case CREDENTIALS_ERROR_CA:
                 return group->kind->id == SETTINGS_LISTENER ? "ClientCA" : "CAFile";
         case CREDENTIALS_ERROR_CRL:
@@ -92,8 +105,7 @@ static void
 check_useless(const SettingsGroup *group, GPtrArray *problems)
 {
         for (size_t i = 0; i < G_N_ELEMENTS(tls_keys); i++) {
-                if (settings_kind_find_key(group->kind, tls_keys[i]) < group->kind->n_keys &&
-                    settings_group_get_value(group, tls_keys[i]))
+                if (is_changed(group, tls_keys[i]))
                         warn(group, tls_keys[i], "Without TLS=yes this has no effect", problems);
         }
 }
@@ -120,8 +132,7 @@ check_listener(const SettingsGroup *group, GPtrArray *problems)
                       "certificates are of",
                       problems);
         }
-        if (options->client == CREDENTIALS_CLIENT_NONE &&
-            settings_group_get_value(group, "ClientCA"))
+        if (options->client == CREDENTIALS_CLIENT_NONE && is_changed(group, "ClientCA"))
                 warn(group, "ClientCA",
                      "No client is asked for a certificate: write ClientCertificate=required or "
                      "optional",
@@ -168,7 +179,7 @@ check_server(const SettingsGroup *group, GPtrArray *problems)
                 return false;
         }
         if ((!options->certificates || !options->certificates[0]) &&
-            settings_group_get_value(group, "PrivateKey"))
+            is_changed(group, "PrivateKey"))
                 warn(group, "PrivateKey", "Without Certificate= this has no effect", problems);
 
         return true;
