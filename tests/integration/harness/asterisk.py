@@ -61,8 +61,9 @@ def with_authority(block, authority):
 class PretendAsterisk:
     """One AGI() call. start() runs it on a thread of its own; wait() gives AGISTATUS."""
 
-    def __init__(self, address, block=None, reply=None, source=None, receive_buffer=None):
-        self.connection = Connection(connect(address, source, receive_buffer))
+    def __init__(self, address, block=None, reply=None, source=None, receive_buffer=None,
+                 make_connection=Connection):
+        self.connection = make_connection(connect(address, source, receive_buffer))
         self.block = environment() if block is None else block
         self.reply = reply or (lambda command: None)  # None: what Asterisk would say
         self.variables = {}

@@ -45,9 +45,11 @@ def serve(session):
 
 
 class PretendServer:
-    def __init__(self, behaviour=None, host='127.0.0.1', path=None, sock=None, counts=False):
+    def __init__(self, behaviour=None, host='127.0.0.1', path=None, sock=None, counts=False,
+                 make_session=ServerSession):
         self.behaviour = behaviour
         self.path = path
+        self.make_session = make_session
         self.counts = counts  # whether most_at_once is kept; TCP only
         self.sock = sock or (listen_unix(path) if path else listen_tcp(host))
         self.sessions = []  # every ServerSession, in the order accepted
@@ -106,7 +108,7 @@ class PretendServer:
                 sock = self.sock.accept()[0]
             except OSError:
                 return
-            session = ServerSession(sock)
+            session = self.make_session(sock)
             self.sessions.append(session)
             if self.counts:
                 # Earlier ones count while their peer has not ended, whatever we have read of it.
