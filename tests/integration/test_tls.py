@@ -3,60 +3,17 @@
 """TLS on both sides: the ways it is set up, who it works with, and how its sessions end."""
 
 import os
-import re
 import ssl
+import threading
 
 from harness import tap
 from harness.asterisk import environment
-from harness.case import Config, group, IntegrationTest, route_group, server_group
-from harness.connection import connect
-from harness.tls import (Authority, client_connections, client_context, get_pin, server_context,
-                         server_sessions, TlsConnection)
+from harness.case import Config, group, route_group, server_group
+from harness.tls import client_context, get_pin
+from harness.tls_case import TlsTest
 
 
-class Tls(IntegrationTest):
-    def setUp(self):
-        super().setUp()
-        os.mkdir(self.make_path('ca'))
-        self.ca = Authority(self.make_path('ca'))
-        self.certificate = self.ca.issue('server')
-        self.mark = 0
-
-    def tls_listener(self, *lines, certificate=None):
-        return ['TLS=yes', 'Certificate=' + (certificate or self.certificate), *lines]
-
-    def tls_server(self, name, address, *lines):
-        return server_group(name, address, 'TLS=yes', 'CAFile=' + self.ca.certificate, *lines)
-
-    def start_secure(self, *groups, listener=(), certificate=None, **options):
-        """The listener `main` speaks TLS."""
-        return self.start_proxy(*groups, listener=self.tls_listener(*listener,
-                                                                    certificate=certificate),
-                                **options)
-
-    def start_wrapping(self, address, *lines, **options):
-        """A plain listener before one server that speaks TLS."""
-        return self.start_proxy(self.tls_server('one', address, *lines),
-                                route_group('all', '*', 'one'), **options)
-
-    def make_tls_server(self, behaviour=None, certificate=None, ca=None, version=None, **options):
-        context = server_context(certificate or self.certificate, ca, version)
-        if behaviour:
-            options['behaviour'] = behaviour
-        return self.make_server(make_session=server_sessions(context), **options)
-
-    def connect_tls(self, context=None, address=None, name='localhost', session=None):
-        client = TlsConnection(connect(address or self.address),
-                               context or client_context(self.ca.certificate), name, session)
-        self.clients.append(client)
-        return client
-
-    def call_tls(self, request=None, context=None):
-        context = context or client_context(self.ca.certificate)
-        return self.call(request, make_connection=client_connections(context))
-
-
-class Topologies(Tls):
+class Topologies(TlsTest):
     def test_tls_client_plain_server(self):
         server = self.make_server()
         self.start_secure(server_group('one', server.address), route_group('all', '*', 'one'))
@@ -97,8 +54,6 @@ class Topologies(Tls):
         client, session = self.open_session(server)
         data = os.urandom(3 * 1024 * 1024)
         for sender, receiver in ((client, session), (session, client)):
-            receiver_got = bytearray()
-            import threading
             thread = threading.Thread(target=sender.send, args=(data,))
             thread.start()
             receiver_got = receiver.read(len(data))
@@ -107,7 +62,7 @@ class Topologies(Tls):
         self.assert_ends(client, session)
 
 
-class Ends(Tls):
+class Ends(TlsTest):
     def start_pair(self, *listener):
         """Two agitators in TLS with each other, and a session through them."""
         server = self.make_server(None)
@@ -151,7 +106,7 @@ class Ends(Tls):
         client.send(b'HANGUP\n')
         client.finish()
         self.assertEqual((session.read_to_end(), session.ended), (b'HANGUP\n', 'FIN'))
-        self.proxy.wait_for_log('served, .*0.0|served')
+        self.proxy.wait_for_log('served')
         self.assertNotIn('truncated', self.proxy.log_text())
 
     def start_truncating_server(self, *lines):
@@ -171,7 +126,7 @@ class Ends(Tls):
     def test_truncation_fails(self):
         self.start_truncating_server('OnTruncation=fail')
         self.assertEqual(self.call().wait(), 'FAILURE')
-        self.proxy.wait_for_log(r'broken \(an end without close_notify\).*truncated by the server')
+        self.proxy.wait_for_log(r'broken \(an end without close_notify\)')
 
     def test_truncation_by_a_client(self):
         server = self.make_server(None)
@@ -195,7 +150,7 @@ class Ends(Tls):
         self.proxy.wait_for_log(r'broken \(Connection reset')
 
 
-class Certificates(Tls):
+class Certificates(TlsTest):
     def check_kinds(self, key, version):
         certificate = self.ca.issue(key, key)
         server = self.make_tls_server(certificate=certificate, version=version)
@@ -270,14 +225,15 @@ class Certificates(Tls):
         server = self.make_tls_server(certificate=self.ca.issue_self_signed('own'))
         config = Config(server_group('one', server.address, 'TLS=yes', 'TLSVerify=no'),
                         route_group('all', '*', 'one')).text
-        self.start_proxy_as(config, {'main': self.make_socket()})
-        self.address = self.proxies[0] and list(self.sockets)[0].getsockname()[:2]
+        main = self.make_socket()
+        self.start_proxy_as(config, {'main': main})
+        self.address = main.getsockname()[:2]
         self.assert_success(self.call())
         mark = self.proxy.reload()
         self.proxy.wait_for_log('TLSVerify=: The server.s certificate is not checked', mark)
 
 
-class Resumption(Tls):
+class Resumption(TlsTest):
     def check_listener(self, version):
         self.start_secure(group('Answer', 'a', 'Commands=NOOP'),
                           route_group('all', '*', [], 'Answer=a'), proxy=['Threads=2'])
@@ -337,7 +293,7 @@ class Resumption(Tls):
         self.proxy.wait_for_log(r'the certificate is revoked')
 
 
-class Reload(Tls):
+class Reload(TlsTest):
     def subject(self):
         client = self.connect_tls().handshake()
         return dict(pair for part in client.tls.getpeercert()['subject'] for pair in part)
