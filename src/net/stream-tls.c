@@ -32,6 +32,7 @@
 #define HANDSHAKES_NEW   2
 #define RECORD_HANDSHAKE 22
 #define RECORD_ALERT     21
+#define RECORD_HEAD      5
 
 typedef struct StreamTls {
         CredentialsVerdict verdict; /* first, as credentials.h asks */
@@ -43,6 +44,7 @@ typedef struct StreamTls {
         char *buffer;     /* of the verb that runs */
         char *failure;    /* NULL: none, or the kernel's */
         int error;        /* the kernel's */
+        uint8_t alert;    /* in the clear, during the handshake; 0: none */
         bool is_greeted;  /* the peer's first byte has been looked at */
         bool has_spoken;  /* something was sent */
         bool is_plain;    /* that byte is not TLS's */
@@ -74,6 +76,23 @@ tls_check_first_byte(StreamTls *tls)
         return !tls->is_plain;
 }
 
+/* OpenSSL's clients don't encrypt the alert that says what they have against a server's
+ * certificate, so that GnuTLS can't make anything of it. */
+static void
+tls_note_alert(StreamTls *tls)
+{
+        const uint8_t *data = (const uint8_t *)tls->ahead;
+        uint32_t at = 0;
+
+        while (at + RECORD_HEAD + 2 <= tls->ahead_tail) {
+                uint32_t length = (uint32_t)data[at + 3] << 8 | data[at + 4];
+
+                if (data[at] == RECORD_ALERT && length == 2)
+                        tls->alert = data[at + RECORD_HEAD + 1];
+                at += RECORD_HEAD + length;
+        }
+}
+
 /* Brings what the kernel has; true when there is some. */
 static bool
 tls_fill(StreamTls *tls, ssize_t *result)
@@ -98,6 +117,8 @@ tls_fill(StreamTls *tls, ssize_t *result)
                 tls->ahead = tls->buffer;
                 tls->ahead_head = 0;
                 tls->ahead_tail = (uint32_t)n;
+                if (!tls->is_shaken)
+                        tls_note_alert(tls);
                 return true;
         }
 
@@ -227,6 +248,14 @@ explain(int result)
         }
 }
 
+static char *
+explain_alert(gnutls_alert_description_t alert)
+{
+        const char *name = gnutls_alert_get_name(alert);
+
+        return g_strdup_printf("the peer says: %s", name ? name : "something unknown");
+}
+
 /* The failure that GnuTLS's fatal @result stands for. */
 static StreamResult
 tls_break(StreamTls *tls, int result)
@@ -239,8 +268,9 @@ tls_break(StreamTls *tls, int result)
         if (!tls->failure && tls->verdict.fault)
                 tls->failure = g_strdup(tls->verdict.fault);
         if (!tls->failure && result == GNUTLS_E_FATAL_ALERT_RECEIVED)
-                tls->failure = g_strdup_printf(
-                        "the peer says: %s", gnutls_alert_get_name(gnutls_alert_get(tls->session)));
+                tls->failure = explain_alert(gnutls_alert_get(tls->session));
+        if (!tls->failure && result == GNUTLS_E_DECRYPTION_FAILED && tls->alert)
+                tls->failure = explain_alert((gnutls_alert_description_t)tls->alert);
         if (!tls->failure && tls->saw_end)
                 tls->failure = g_strdup(tls->is_shaken ? "an end without close_notify"
                                                        : explain(GNUTLS_E_PREMATURE_TERMINATION));
