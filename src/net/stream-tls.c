@@ -63,12 +63,10 @@ static _Thread_local struct {
         unsigned steps;
 } handshakes;
 
+/* False when the peer doesn't speak TLS. */
 static bool
-tls_check_first_byte(StreamTls *tls)
+tls_check_first_byte(StreamTls *tls, uint8_t byte)
 {
-        unsigned char byte = (unsigned char)tls->ahead[tls->ahead_head];
-
-        tls->is_greeted = true;
         tls->is_plain = byte != RECORD_HANDSHAKE && byte != RECORD_ALERT;
         if (tls->is_plain)
                 tls->failure = g_strdup("plain text instead of TLS");
@@ -156,10 +154,11 @@ tls_pull(gnutls_transport_ptr_t data, void *into, size_t size)
                 gnutls_transport_set_errno(tls->session, errno);
                 return result;
         }
-        if (!tls->is_greeted && !tls_check_first_byte(tls)) {
+        if (!tls->is_greeted && !tls_check_first_byte(tls, (uint8_t)*tls->ahead)) {
                 gnutls_transport_set_errno(tls->session, EPROTO);
                 return -1;
         }
+        tls->is_greeted = true;
 
         n = MIN(size, tls->ahead_tail - tls->ahead_head);
         memcpy(into, tls->ahead + tls->ahead_head, n);
@@ -400,6 +399,37 @@ tls_shake(StreamTls *tls)
         }
 }
 
+/* Looks at what a client says first, and leaves it where it is: until all of its first record has
+ * come it costs no more than a descriptor. */
+static StreamResult
+tls_await_hello(StreamTls *tls)
+{
+        Stream *stream = tls->stream;
+        uint8_t head[RECORD_HEAD + RECORD_SIZE];
+        ssize_t n = TEMP_FAILURE_RETRY(recv(stream->fd, head, sizeof(head), MSG_PEEK));
+        ssize_t wanted = RECORD_HEAD;
+
+        if (n < 0 && errno != EAGAIN)
+                return tls_break_handshake(stream, errno);
+        if (n == 0)
+                return STREAM_END;
+
+        if (n > 0 && !tls_check_first_byte(tls, head[0]))
+                return tls_break_handshake(stream, EPROTO);
+        if (n >= RECORD_HEAD)
+                wanted += MIN(head[3] << 8 | head[4], RECORD_SIZE);
+        if (n >= wanted)
+                return STREAM_OK;
+
+        stream->readable = false;
+        if (!stream->ending)
+                return STREAM_WAIT;
+
+        tls->failure = g_strdup(explain(GNUTLS_E_PREMATURE_TERMINATION));
+
+        return tls_break_handshake(stream, EPROTO);
+}
+
 static StreamResult
 stream_tls_handshake(Stream *stream)
 {
@@ -410,11 +440,16 @@ stream_tls_handshake(Stream *stream)
         if (tls->is_shaken)
                 return STREAM_OK;
 
-        /* A client speaks first; until it does it costs no more than a descriptor. What is there
-         * before the stream is watched is its first event. */
-        if (credentials_are_listeners(tls->credentials) && !tls->session &&
-            (!stream->watch.loop || !stream->readable))
-                return STREAM_WAIT;
+        /* What is there before the stream is watched is its first event. */
+        tls->stream = stream;
+        if (credentials_are_listeners(tls->credentials) && !tls->is_greeted) {
+                if (!stream->watch.loop || !stream->readable)
+                        return STREAM_WAIT;
+                result = tls_await_hello(tls);
+                if (result != STREAM_OK)
+                        return result;
+                tls->is_greeted = true;
+        }
         if (tls->session && !stream->readable && !stream->writable)
                 return STREAM_WAIT;
         if (!tls_may_step(stream))
