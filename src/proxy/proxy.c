@@ -51,8 +51,11 @@ round_on_done(void *data)
 static void
 round_begin(Round *round, unsigned n, ProxyFunc done, void *data)
 {
-        g_assert(round->left == 0);
-        *round = (Round){ n, done, data };
+        g_assert(__atomic_load_n(&round->left, __ATOMIC_ACQUIRE) == 0);
+
+        round->done = done;
+        round->data = data;
+        __atomic_store_n(&round->left, n, __ATOMIC_RELEASE);
         if (n == 0)
                 g_idle_add(round_on_done, round);
 }

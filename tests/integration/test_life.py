@@ -58,6 +58,20 @@ class Life(IntegrationTest):
         self.assert_success(self.call())
         self.assertTrue(is_refused(path))
 
+    def test_server_by_name(self):
+        """Where its name leads to several addresses, all are tried."""
+        server = self.make_server()
+        self.start_one_route(server.authority.replace('127.0.0.1', 'localhost'))
+        self.assert_success(self.call())
+
+    def test_name_without_address_does_not_prevent_the_start(self):
+        good = self.make_server()
+        self.start_proxy(server_group('bad', 'nowhere.invalid'), server_group('good', good.address),
+                         route_group('bad', 'bad', 'bad'), route_group('all', '*', ['bad', 'good']))
+        self.proxy.wait_for_log('nowhere.invalid|server bad')
+        self.assert_success(self.call())
+        self.assert_refused(self.call('agi://h/bad'), 'NOSERVER')
+
     def test_own_and_passed_listeners_together(self):
         path = self.make_path('listener')
         server = self.make_server()
