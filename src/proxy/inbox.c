@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "agi/agi-request.h"
+
 #define FIRST_READ 4096
 #define NEXT_READ  2048
 #define MAX_AHEAD  (256 * 1024)
@@ -73,13 +75,17 @@ inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool)
         return true;
 }
 
-const char *
-inbox_get_request(const Inbox *inbox, size_t *length)
+InboxPath
+inbox_get_path(const Inbox *inbox, char *path)
 {
-        *length = inbox->env.request.length;
+        const char *value = buffer_data(&inbox->bytes) + inbox->env.request.offset;
+        AgiRequest request;
 
-        return inbox->env.has_request ? buffer_data(&inbox->bytes) + inbox->env.request.offset
-                                      : NULL;
+        if (!inbox->env.has_request ||
+            !agi_request_parse(&request, value, inbox->env.request.length))
+                return INBOX_PATH_NONE;
+
+        return agi_request_get_path(&request, value, path) ? INBOX_PATH_GOOD : INBOX_PATH_ODD;
 }
 
 const char *

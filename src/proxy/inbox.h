@@ -39,8 +39,15 @@ InboxResult inbox_read(Inbox *inbox, Stream *client, BufferPool *pool);
  * the rest is left in the socket. */
 bool inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool);
 
-/* The value of agi_request, which is not ended by NUL; NULL when there is no such line. */
-const char *inbox_get_request(const Inbox *inbox, size_t *length);
+typedef enum InboxPath {
+        INBOX_PATH_NONE, /* there is no agi_request, or no URL in it */
+        INBOX_PATH_ODD,  /* it could climb or merge: see agi_request_get_path() */
+        INBOX_PATH_GOOD,
+} InboxPath;
+
+/* The path of the request, decoded, ended by NUL, in @path, which has room for AGI_ENV_MAX_LINE + 1
+ * bytes. */
+InboxPath inbox_get_path(const Inbox *inbox, char *path);
 
 /* The bytes after the environment. */
 const char *inbox_get_ahead(const Inbox *inbox, size_t *length);

@@ -15,8 +15,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agi/agi-request.h"
-#include "base/fd.h"
 #include "net/stream.h"
 #include "proxy/answer.h"
 #include "proxy/inbox.h"
@@ -24,13 +22,9 @@
 #include "proxy/relay.h"
 #include "proxy/target.h"
 
-#define REPORT_TIMEOUT  (1 * G_TIME_SPAN_SECOND) /* for the reply to AGITATOR_STATUS */
-#define LINGER_TIMEOUT  (2 * G_TIME_SPAN_SECOND) /* for the client's end after ours */
-#define KEEPALIVE_AFTER (5 * G_TIME_SPAN_SECOND) /* a session that lasts so long needs it */
-#define FOREVER         G_MAXINT64
-
-#define INBOX_FIRST 4096 /* holds the usual environment whole */
-#define INBOX_MAX   (AGI_ENV_MAX_SIZE + RELAY_SERVER_ROOM)
+#define REPORT_TIMEOUT (1 * G_TIME_SPAN_SECOND) /* for the reply to AGITATOR_STATUS */
+#define LINGER_TIMEOUT (2 * G_TIME_SPAN_SECOND) /* for the client's end after ours */
+#define FOREVER        G_MAXINT64
 
 typedef enum SessionState {
         SESSION_GREETING,
@@ -49,12 +43,11 @@ struct Session {
         Settings *settings;
         GList link;
         SessionState state;
-        bool has_place;     /* of the proxy's */
-        bool has_keepalive; /* the server's connection */
+        bool has_place; /* of the proxy's */
 
         Stream client, server;
         Deadline deadline;
-        gint64 active; /* when something last happened while relaying */
+        gint64 active; /* when something last happened while answering */
         gint64 setup_end;
 
         Inbox inbox;
@@ -69,13 +62,15 @@ struct Session {
 typedef struct SessionStateRow {
         const char *name;
         SessionState (*step)(Session *session);
-        gint64 (*get_limit)(const Session *session); /* NULL: none */
-        SessionState (*expire)(Session *session);
+        SessionState (*expire)(Session *session);    /* NULL: closes */
+        gint64 limit;                                /* FOREVER: none */
+        gint64 (*get_limit)(const Session *session); /* instead, where it depends */
 } SessionStateRow;
 
 static const SessionStateRow session_states[];
 
 static void session_advance(void *data);
+static void session_set_deadline(Session *session);
 
 static gint64
 session_now(const Session *session)
@@ -93,6 +88,14 @@ session_pool(const Session *session)
 #define session_debug(session, format, ...)                                                        \
         record_debug(&(session)->record, session_states[(session)->state].name, format,            \
                      ##__VA_ARGS__)
+
+/* Nothing of the environment is needed any more. */
+static void
+session_drop_inbox(Session *session)
+{
+        session->record.bytes_in += buffer_length(&session->inbox.bytes);
+        inbox_clear(&session->inbox, session_pool(session));
+}
 
 static SessionState
 session_refuse(Session *session, Refusal refusal)
@@ -177,22 +180,20 @@ reading_expire(Session *session)
 
 /* Finds the route by the request: NULL when there is none. False when there is no such URL. */
 static bool
-session_find_route(const Session *session, RouteSettings **route)
+session_find_route(Session *session)
 {
-        size_t length;
-        const char *value = inbox_get_request(&session->inbox, &length);
         char *path = buffer_pool_get_scratch(session_pool(session));
-        AgiRequest request;
 
-        if (!value || !agi_request_parse(&request, value, length))
+        switch (inbox_get_path(&session->inbox, path)) {
+        case INBOX_PATH_NONE:
                 return false;
-
-        G_STATIC_ASSERT(BUFFER_SCRATCH_SIZE > AGI_ENV_MAX_LINE);
-        if (agi_request_get_path(&request, value, path)) {
-                *route = settings_get_route(session->settings, path);
-        } else {
+        case INBOX_PATH_ODD:
                 record_log_odd_path(&session->record);
-                *route = session->settings->wildcard;
+                session->route = session->settings->wildcard;
+                break;
+        case INBOX_PATH_GOOD:
+                session->route = settings_get_route(session->settings, path);
+                break;
         }
 
         return true;
@@ -202,6 +203,7 @@ static SessionState
 session_play(Session *session, const AnswerSettings *answer)
 {
         session->record.result = RECORD_ANSWERED;
+        session_drop_inbox(session);
         target_leave(&session->target);
         answer_start(&session->answer, &session->client, (const char *const *)answer->commands,
                      answer->failure);
@@ -223,13 +225,32 @@ session_give_up(Session *session, Refusal refusal)
         return session_refuse(session, refusal);
 }
 
+/* What looking for a server has come to. */
+static SessionState
+session_follow(Session *session, TargetResult result)
+{
+        switch (result) {
+        case TARGET_DIALING:
+                session_debug(session, "server %s", session->target.server->name);
+                return SESSION_DIALING;
+        case TARGET_NONE:
+                return SESSION_CHOOSING;
+        case TARGET_SHORT:
+                worker_note_short(session->worker, session->target.error);
+                return session_give_up(session, REFUSAL_FULL);
+        }
+
+        g_assert_not_reached();
+}
+
 static SessionState
 choosing_step(Session *session)
 {
         gint64 now = session_now(session);
+        TargetResult result;
 
         if (!session->route) {
-                if (!session_find_route(session, &session->route))
+                if (!session_find_route(session))
                         return session_refuse(session, REFUSAL_BADREQUEST);
                 if (!session->route)
                         return session_refuse(session, REFUSAL_NOROUTE);
@@ -242,10 +263,10 @@ choosing_step(Session *session)
                 return session_play(session, session->route->answer);
         if (now >= session->setup_end)
                 return session_give_up(session, REFUSAL_TIMEOUT);
-        if (target_find(&session->target, session->route, now)) {
-                session_debug(session, "server %s", session->target.server->name);
-                return SESSION_DIALING;
-        }
+
+        result = target_find(&session->target, session->route, now);
+        if (result != TARGET_NONE)
+                return session_follow(session, result);
 
         return session_give_up(session,
                                session->target.was_unreached ? REFUSAL_NOSERVER : REFUSAL_FULL);
@@ -265,15 +286,15 @@ session_begin_relay(Session *session, size_t sent)
         target_settle(&session->target);
         session->record.result = RECORD_SERVED;
         session->record.server = session->target.server->name;
-        session->record.set_up = session->active = session_now(session);
+        session->record.set_up = session_now(session);
 
         buffer_consume(&relay->to_server.held, pool, sent);
         relay->to_server.passed = (uint32_t)buffer_length(&relay->to_server.held);
-        relay_start(relay, &session->client, &session->server, session->route);
+        relay_start(relay, &session->client, &session->server, session->route,
+                    session_now(session));
         ahead = inbox_get_ahead(&session->inbox, &n);
         agi_dialogue_reply(&relay->dialogue, ahead, n);
-        session->record.bytes_in = buffer_length(&session->inbox.bytes);
-        inbox_clear(&session->inbox, pool);
+        session_drop_inbox(session);
 
         return SESSION_RELAYING;
 }
@@ -284,21 +305,42 @@ session_watch(Session *session, Stream *stream)
         return stream_watch(stream, worker_get_loop(session->worker), session_advance, session);
 }
 
+/* What is dialed can't be reached for @error: its next address, or another server. */
 static SessionState
 session_redial(Session *session, int error)
 {
         session_debug(session, "server %s: %s", session->target.server->name, g_strerror(error));
 
-        return target_redial(&session->target, error, session_now(session)) ? SESSION_DIALING
-                                                                            : SESSION_CHOOSING;
+        return session_follow(session,
+                              target_redial(&session->target, error, session_now(session)));
 }
 
-static void session_set_deadline(Session *session);
+/* Gives the server the environment; that also tells whether it is connected. */
+static StreamResult
+session_greet_server(Session *session, size_t *sent)
+{
+        Buffer *out = &session->relay.to_server.held;
+        BufferPool *pool = session_pool(session);
+        const Endpoint *endpoint = session->target.server->endpoint;
+        StreamResult result = stream_handshake(&session->server);
+
+        if (result != STREAM_OK)
+                return result;
+        if (!stream_can_write(&session->server))
+                return STREAM_WAIT;
+
+        inbox_write(&session->inbox, session->settings, &session->record.client,
+                    session->route->rewrite_host ? endpoint->authority : NULL, out, pool);
+        result = stream_write(&session->server, buffer_data(out), buffer_length(out), sent);
+        if (result != STREAM_OK)
+                buffer_clear(out, pool);
+
+        return result;
+}
 
 static SessionState
 dialing_step(Session *session)
 {
-        Buffer *out = &session->relay.to_server.held;
         SessionState next = SESSION_DIALING;
 
         if (!inbox_read_ahead(&session->inbox, &session->client, session_pool(session))) {
@@ -306,27 +348,21 @@ dialing_step(Session *session)
                 return session_abandon(session);
         }
 
-        while (next == SESSION_DIALING) {
-                const Endpoint *endpoint = session->target.server->endpoint;
-                StreamResult result = stream_handshake(&session->server);
+        while (next == SESSION_DIALING && stream_is_open(&session->server)) {
                 size_t sent = 0;
+                StreamResult result = session_greet_server(session, &sent);
+                int error =
+                        result == STREAM_BROKEN ? stream_get_error(&session->server) : ECONNRESET;
 
-                if (result == STREAM_OK) {
-                        inbox_write(&session->inbox, session->settings, &session->record.client,
-                                    session->route->rewrite_host ? endpoint->authority : NULL, out,
-                                    session_pool(session));
-                        result = stream_write(&session->server, buffer_data(out),
-                                              buffer_length(out), &sent);
-                        if (result == STREAM_OK && session_watch(session, &session->server))
-                                return session_begin_relay(session, sent);
-                        buffer_clear(out, session_pool(session));
+                if (result == STREAM_OK || result == STREAM_WAIT) {
+                        if (session_watch(session, &session->server))
+                                return result == STREAM_OK ? session_begin_relay(session, sent)
+                                                           : SESSION_DIALING;
+                        error = errno;
+                        buffer_clear(&session->relay.to_server.held, session_pool(session));
                 }
-                if (result == STREAM_WAIT && session_watch(session, &session->server))
-                        break;
 
-                next = session_redial(session, result == STREAM_BROKEN
-                                                       ? stream_get_error(&session->server)
-                                                       : ENOMEM);
+                next = session_redial(session, error);
                 if (next == SESSION_DIALING)
                         session_set_deadline(session);
         }
@@ -342,12 +378,26 @@ dialing_get_limit(const Session *session)
         return MIN(target_get_limit(&session->target, now), MAX(session->setup_end - now, 0));
 }
 
-/* The address that is being dialed has had its time. When that was the session's, choosing will say
- * so. */
+/* The address that is being dialed has had its time. When that was the session's, it says nothing
+ * about the server, and choosing will tell the client. */
 static SessionState
 dialing_expire(Session *session)
 {
-        return session_redial(session, ETIMEDOUT);
+        if (session_now(session) < session->setup_end)
+                return session_redial(session,
+                                      stream_is_open(&session->server) ? ETIMEDOUT : EAGAIN);
+
+        target_leave(&session->target);
+        session->target.error = ETIMEDOUT;
+
+        return SESSION_CHOOSING;
+}
+
+/* What is left of @limit, which counts from @since. */
+static gint64
+limit_left(gint64 limit, gint64 since, gint64 now)
+{
+        return limit == FOREVER ? FOREVER : MAX(limit - (now - since), 0);
 }
 
 /* relaying */
@@ -355,9 +405,9 @@ dialing_expire(Session *session)
 static SessionState
 relaying_step(Session *session)
 {
-        RelayResult result = relay_run(&session->relay, session_pool(session));
+        RelayResult result =
+                relay_run(&session->relay, session_pool(session), session_now(session));
 
-        session->active = session_now(session);
         if (session->relay.server_failed && session->target.server) {
                 session->record.result = RECORD_BROKEN;
                 session->record.error = session->relay.server_error;
@@ -366,6 +416,8 @@ relaying_step(Session *session)
 
         switch (result) {
         case RELAY_RUNNING:
+                if (relay_is_half_ended(&session->relay))
+                        session_set_deadline(session);
                 return SESSION_RELAYING;
         case RELAY_ENDED:
                 return SESSION_CLOSED;
@@ -376,54 +428,36 @@ relaying_step(Session *session)
         g_assert_not_reached();
 }
 
-/* What is left of @limit, which counts from @since. */
-static gint64
-limit_left(gint64 limit, gint64 since, gint64 now)
-{
-        return limit == FOREVER ? FOREVER : MAX(limit - (now - since), 0);
-}
-
 /* The deadline isn't moved at each event; when it comes too early, it is set anew. */
 static gint64
 relaying_get_limit(const Session *session)
 {
-        const RouteSettings *route = session->route;
-        gint64 now = session_now(session);
-        gint64 limit = limit_left(route->idle_timeout, session->active, now);
-
-        limit = MIN(limit, relay_awaits_command(&session->relay)
-                                   ? limit_left(route->think_timeout, session->active, now)
-                                   : route->think_timeout);
-        if (!session->has_keepalive)
-                limit = MIN(limit, limit_left(KEEPALIVE_AFTER, session->record.set_up, now));
-
-        return limit;
+        return relay_get_limit(&session->relay, session_now(session));
 }
 
 static SessionState
 relaying_expire(Session *session)
 {
-        const RouteSettings *route = session->route;
-        gint64 now = session_now(session);
+        SessionState next;
 
-        if (!session->has_keepalive &&
-            limit_left(KEEPALIVE_AFTER, session->record.set_up, now) == 0) {
-                session->has_keepalive = true;
-                if (stream_is_open(&session->server))
-                        fd_set_keepalive(session->server.fd);
+        switch (relay_check_time(&session->relay, session_now(session))) {
+        case RELAY_IN_TIME:
+                return SESSION_RELAYING;
+        case RELAY_UNENDED:
+                return SESSION_CLOSED;
+        case RELAY_IDLE:
+                session->record.reason = "IDLE";
+                break;
+        case RELAY_THINK:
+                session->record.reason = "THINK";
+                break;
         }
 
-        if (limit_left(route->idle_timeout, session->active, now) == 0)
-                session->record.reason = "IDLE";
-        else if (limit_left(route->think_timeout, session->active, now) == 0 &&
-                 relay_awaits_command(&session->relay))
-                session->record.reason = "THINK";
-        else
-                return SESSION_RELAYING;
-
+        /* After that nobody waits for what the client is still executing. */
         relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT);
+        next = relaying_step(session);
 
-        return relaying_step(session);
+        return next == SESSION_RELAYING ? SESSION_LINGERING : next;
 }
 
 /* answering and refusing */
@@ -451,12 +485,6 @@ answering_get_limit(const Session *session)
         return limit_left(session->route->idle_timeout, session->active, session_now(session));
 }
 
-static gint64
-refusing_get_limit(const Session *session)
-{
-        return REPORT_TIMEOUT;
-}
-
 static SessionState
 answering_expire(Session *session)
 {
@@ -475,30 +503,17 @@ lingering_step(Session *session)
                        : SESSION_CLOSED;
 }
 
-static gint64
-lingering_get_limit(const Session *session)
-{
-        return LINGER_TIMEOUT;
-}
-
-static SessionState
-lingering_expire(Session *session)
-{
-        return SESSION_CLOSED;
-}
-
 static const SessionStateRow session_states[] = {
-        [SESSION_GREETING] = { "greeting", greeting_step, reading_get_limit, reading_expire },
-        [SESSION_READING] = { "reading", reading_step, reading_get_limit, reading_expire },
-        [SESSION_CHOOSING] = { "choosing", choosing_step, NULL, NULL },
-        [SESSION_DIALING] = { "dialing", dialing_step, dialing_get_limit, dialing_expire },
-        [SESSION_RELAYING] = { "relaying", relaying_step, relaying_get_limit, relaying_expire },
-        [SESSION_ANSWERING] = { "answering", answering_step, answering_get_limit,
-                                answering_expire },
-        [SESSION_REFUSING] = { "refusing", answering_step, refusing_get_limit, answering_expire },
-        [SESSION_LINGERING] = { "lingering", lingering_step, lingering_get_limit,
-                                lingering_expire },
-        [SESSION_CLOSED] = { "closed", NULL, NULL, NULL },
+        [SESSION_GREETING] = { "greeting", greeting_step, reading_expire, 0, reading_get_limit },
+        [SESSION_READING] = { "reading", reading_step, reading_expire, 0, reading_get_limit },
+        [SESSION_CHOOSING] = { "choosing", choosing_step, NULL, FOREVER },
+        [SESSION_DIALING] = { "dialing", dialing_step, dialing_expire, 0, dialing_get_limit },
+        [SESSION_RELAYING] = { "relaying", relaying_step, relaying_expire, 0, relaying_get_limit },
+        [SESSION_ANSWERING] = { "answering", answering_step, answering_expire, 0,
+                                answering_get_limit },
+        [SESSION_REFUSING] = { "refusing", answering_step, answering_expire, REPORT_TIMEOUT },
+        [SESSION_LINGERING] = { "lingering", lingering_step, NULL, LINGER_TIMEOUT },
+        [SESSION_CLOSED] = { "closed", NULL, NULL, FOREVER },
 };
 
 static void
@@ -507,21 +522,20 @@ session_close(Session *session)
         Record *record = &session->record;
         BufferPool *pool = session_pool(session);
 
+        session_drop_inbox(session);
         deadline_stop(&session->deadline);
         target_leave(&session->target);
         stream_close(&session->client);
 
         record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
-        record->bytes_in += buffer_length(&session->inbox.bytes) + session->relay.to_server.bytes +
-                            session->answer.bytes_in;
+        record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
         record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
         record_log(record, session->settings->log_sessions, session_now(session));
 
-        inbox_clear(&session->inbox, pool);
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);
         target_clear(&session->target);
-        worker_bury(session->worker, session);
+        worker_bury(session->worker, session, session->has_place);
 }
 
 static void session_on_deadline(void *data);
@@ -530,7 +544,7 @@ static void
 session_set_deadline(Session *session)
 {
         const SessionStateRow *row = &session_states[session->state];
-        gint64 limit = row->get_limit ? row->get_limit(session) : FOREVER;
+        gint64 limit = row->get_limit ? row->get_limit(session) : row->limit;
 
         if (limit == FOREVER)
                 deadline_stop(&session->deadline);
@@ -548,8 +562,11 @@ session_enter(Session *session, SessionState state)
         switch (state) {
         case SESSION_REFUSING:
                 target_leave(&session->target);
-                inbox_clear(&session->inbox, session_pool(session));
+                session_drop_inbox(session);
                 answer_start(&session->answer, &session->client, session->report, true);
+                break;
+        case SESSION_LINGERING:
+                target_leave(&session->target);
                 break;
         case SESSION_CLOSED:
                 session_close(session);
@@ -560,7 +577,6 @@ session_enter(Session *session, SessionState state)
         case SESSION_DIALING:
         case SESSION_RELAYING:
         case SESSION_ANSWERING:
-        case SESSION_LINGERING:
                 break;
         }
 
@@ -585,22 +601,18 @@ static void
 session_on_deadline(void *data)
 {
         Session *session = data;
-        SessionState next = session_states[session->state].expire(session);
+        const SessionStateRow *row = &session_states[session->state];
+        SessionState next = row->expire ? row->expire(session) : SESSION_CLOSED;
 
-        if (next == session->state) {
+        if (next == session->state)
                 session_set_deadline(session);
-                return;
-        }
-        session_enter(session, next);
+        else
+                session_enter(session, next);
         session_advance(session);
 }
 
 Session *
-session_new(Worker *worker,
-            int fd,
-            const Address *client,
-            Settings *settings,
-            const ListenerSettings *listener)
+session_new(Worker *worker, int fd, const Address *client, Settings *settings, const char *listener)
 {
         Session *session = g_new0(Session, 1);
 
@@ -610,7 +622,7 @@ session_new(Worker *worker,
         session->target.stream = &session->server;
         session->record.id = worker_make_session_id(worker);
         session->record.client = *client;
-        session->record.listener = listener->name;
+        session->record.listener = listener;
         session->record.started = session_now(session);
         agi_env_init(&session->inbox.env);
         stream_open_tcp(&session->client, fd);
@@ -630,9 +642,8 @@ session_start(Session *session, Refusal refusal)
 
         /* The first bytes have usually been there before; what comes from now on is an event. */
         if (session->state != SESSION_CLOSED && !session_watch(session, &session->client)) {
-                session->record.result = RECORD_REFUSED;
                 session->record.error = errno;
-                session_enter(session, SESSION_CLOSED);
+                session_cut(session);
         }
 }
 
@@ -643,8 +654,9 @@ session_cut(Session *session)
 
         switch (session->state) {
         case SESSION_RELAYING:
+                session->relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
                 relay_fail_server(&session->relay, pool, ECANCELED);
-                relay_run(&session->relay, pool);
+                relay_run(&session->relay, pool, session_now(session));
                 break;
         case SESSION_GREETING:
         case SESSION_READING:
@@ -673,12 +685,6 @@ session_free(Session *session)
         record_clear(&session->record);
         settings_unref(session->settings);
         g_free(session);
-}
-
-bool
-session_has_place(const Session *session)
-{
-        return session->has_place;
 }
 
 GList *

@@ -17,25 +17,23 @@
 
 typedef struct Session Session;
 
-/* Takes @fd, a connection from @client to @listener, which belongs to @settings; refs @settings. */
+/* Takes @fd, a connection from @client to the listener of that name, which lasts as long as
+ * @settings; refs @settings. */
 Session *session_new(Worker *worker,
                      int fd,
                      const Address *client,
                      Settings *settings,
-                     const ListenerSettings *listener);
+                     const char *listener);
 
 /* Begins; with a @refusal, by refusing. A session that is over goes to worker_bury(), perhaps
  * before this returns. */
 void session_start(Session *session, Refusal refusal);
 
-/* Ends it now: the client is told FAILURE as far as the kernel takes it. */
+/* Ends it now: the client is told FAILURE, unless its server had ended already. */
 void session_cut(Session *session);
 
 /* Frees a session that is over. */
 void session_free(Session *session);
-
-/* True while it counts towards the proxy's MaxSessions=: it was not refused from the first. */
-bool session_has_place(const Session *session);
 
 /* For the worker's list of its sessions. */
 GList *session_get_link(Session *session);

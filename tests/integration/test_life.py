@@ -138,6 +138,17 @@ class Life(IntegrationTest):
             if status == 'SUCCESS':
                 self.assertEqual(client.variables.get('SERVED'), 'yes', 'cut, and taken for success')
 
+    def test_passed_socket_that_no_listener_wants_denies(self):
+        """Its queue is open in any case: who comes is told so, and the socket stays good."""
+        server, sock, stray = self.make_server(), self.make_socket(), self.make_socket()
+        self.start_one_route(server, sockets={'main': sock, 'stray': stray})
+        self.proxy.wait_for_log(r'are denied: there is no \[Listener stray\]')
+        self.assert_refused(self.call(address=stray.getsockname()), 'DENIED')
+        self.assert_success(self.call())
+        self.proxy.stop()
+        self.start_one_route(server, sockets={'main': stray})
+        self.assert_success(self.call())
+
     def test_queue_of_a_passed_socket_is_left_to_the_next_process(self):
         """systemd keeps the socket open and starts us again for those who wait in it."""
         server, sock = self.make_server(), self.make_socket()
