@@ -175,7 +175,8 @@ loop_call_deadlines(Loop *loop)
         WheelEntry *entry;
 
         while ((entry = wheel_expire(&loop->wheel, loop->now))) {
-                Deadline *deadline = (Deadline *)((char *)entry - G_STRUCT_OFFSET(Deadline, entry));
+                Deadline *deadline =
+                        (Deadline *)(void *)((char *)entry - G_STRUCT_OFFSET(Deadline, entry));
 
                 deadline->loop = NULL;
                 deadline->func(deadline->data);

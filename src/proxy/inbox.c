@@ -106,7 +106,7 @@ inbox_write(const Inbox *inbox,
             Buffer *out,
             BufferPool *pool)
 {
-        const AddressRange *trust = (const AddressRange *)settings->trust->data;
+        const AddressRange *trust = (const void *)settings->trust->data;
         AgiForward forward = { .trusted = address_range_match(trust, settings->trust->len, from) };
         char client[ADDRESS_TEXT_SIZE];
         size_t n_ahead, n;

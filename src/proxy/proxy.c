@@ -334,7 +334,7 @@ void
 proxy_commit(Proxy *proxy, Settings *settings, GArray *doors, ProxyFunc in_force, void *data)
 {
         g_autoptr(GArray) old_doors = proxy->doors;
-        g_autoptr(Settings) old_settings = proxy->settings;
+        G_GNUC_UNUSED g_autoptr(Settings) old_settings = proxy->settings;
 
         proxy_add_unwanted(proxy, doors);
         proxy->doors = doors;

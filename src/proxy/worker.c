@@ -120,8 +120,8 @@ door_is_open_to(const Door *door, const Address *client)
 {
         const GArray *allow = door->listener_settings ? door->listener_settings->allow : NULL;
 
-        return allow && (allow->len == 0 || address_range_match((const AddressRange *)allow->data,
-                                                                allow->len, client));
+        return allow && (allow->len == 0 ||
+                         address_range_match((const void *)allow->data, allow->len, client));
 }
 
 static void
