@@ -27,6 +27,9 @@ def read_test(test):
             bad, name, reason = match.groups()
             verdict = 'failed' if bad else 'passed' if reason is None else 'skipped'
             lines.append((verdict, f'{test["name"]} {name}', reason or ''))
+        elif text.startswith('#') and lines and lines[-1][0] == 'failed':
+            # What a test says of its failure, which meson does not print.
+            lines[-1] = (*lines[-1][:2], f'{lines[-1][2]}\n    {text}')
 
     result = test['result']
     if result == 'SKIP' and not lines:

@@ -64,7 +64,8 @@ static void
 agi_dialogue_line(AgiDialogue *dialogue, const char *head, size_t n)
 {
         if (!head_is_code(head, n)) {
-                if (!dialogue->in_usage && head_is(head, n, "HANGUP") && (n == 6 || (n == 7 && head[6] == '\r')))
+                if (!dialogue->in_usage && head_is(head, n, "HANGUP") &&
+                    (n == 6 || (n == 7 && head[6] == '\r')))
                         dialogue->hung_up = true;
                 return;
         } else if (!dialogue->outstanding || head[0] == '1') {

@@ -37,7 +37,7 @@ size_t buffer_pool_get_used(const BufferPool *pool);
 static inline const char *
 buffer_data(const Buffer *buffer)
 {
-        return buffer->block + buffer->head;
+        return buffer->block ? buffer->block + buffer->head : NULL;
 }
 
 static inline size_t

@@ -31,7 +31,8 @@ void fd_set_nodelay(int fd);
 /* close() will reset the connection instead of ending it. */
 void fd_set_reset(int fd);
 
-/* True when everything that was written has been acknowledged by the peer's kernel. */
+/* True when everything that was written has been acknowledged by the peer's kernel. After a reset
+ * what had not been stays so. */
 bool fd_is_flushed(int fd);
 
 /* Raises the soft limit of descriptors to the hard one; returns what it is then. */

@@ -156,7 +156,6 @@ loop_call_watches(Loop *loop)
                 if (watch->loop)
                         watch->func(watch->data, loop->events[i].events);
         }
-        loop->n_events = 0;
 
         while (again) {
                 Watch *watch = again;
@@ -176,7 +175,8 @@ loop_call_deadlines(Loop *loop)
         WheelEntry *entry;
 
         while ((entry = wheel_expire(&loop->wheel, loop->now))) {
-                Deadline *deadline = (Deadline *)((char *)entry - G_STRUCT_OFFSET(Deadline, entry));
+                Deadline *deadline =
+                        (Deadline *)(void *)((char *)entry - G_STRUCT_OFFSET(Deadline, entry));
 
                 deadline->loop = NULL;
                 deadline->func(deadline->data);
@@ -201,16 +201,11 @@ loop_take_posts(Loop *loop)
         return oldest;
 }
 
-static gboolean
-loop_dispatch(GSource *source, GSourceFunc func, void *data)
+static void
+loop_call_posts(Loop *loop)
 {
-        Loop *loop = ((LoopSource *)source)->loop;
-        Post *posts;
+        Post *posts = loop_take_posts(loop);
 
-        loop_call_watches(loop);
-        loop_call_deadlines(loop);
-
-        posts = loop_take_posts(loop);
         while (posts) {
                 Post *post = posts;
 
@@ -218,6 +213,17 @@ loop_dispatch(GSource *source, GSourceFunc func, void *data)
                 post->func(post->data);
                 g_free(post);
         }
+}
+
+static gboolean
+loop_dispatch(GSource *source, GSourceFunc func, void *data)
+{
+        Loop *loop = ((LoopSource *)source)->loop;
+
+        loop_call_watches(loop);
+        loop->n_events = 0;
+        loop_call_deadlines(loop);
+        loop_call_posts(loop);
 
         if (loop->after_turn)
                 loop->after_turn(loop->data);
@@ -290,6 +296,7 @@ loop_run(Loop *loop)
 
         while (!__atomic_load_n(&loop->quits, __ATOMIC_RELAXED))
                 g_main_context_iteration(loop->context, TRUE);
+        loop_call_posts(loop);
 
         g_main_context_pop_thread_default(loop->context);
         g_private_set(&running_loop, NULL);
@@ -314,6 +321,12 @@ loop_post(Loop *loop, LoopFunc func, void *data)
                 ;
 
         g_main_context_wakeup(loop->context);
+}
+
+unsigned
+loop_get_n_events(const Loop *loop)
+{
+        return (unsigned)loop->n_events;
 }
 
 gint64

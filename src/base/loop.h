@@ -61,7 +61,7 @@ Loop *loop_new(LoopFunc after_turn, void *data);
 void loop_free(Loop *loop);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Loop, loop_free)
 
-/* Turns until loop_quit(). */
+/* Turns until loop_quit(). What was posted before that has been called when it returns. */
 void loop_run(Loop *loop);
 
 /* Ends loop_run() after the turn it is in. Any thread. */
@@ -69,6 +69,9 @@ void loop_quit(Loop *loop);
 
 /* Calls @func with @data from the loop's thread, in the order posted. Any thread. */
 void loop_post(Loop *loop, LoopFunc func, void *data);
+
+/* How many events this turn has: a measure of how busy the loop is. */
+unsigned loop_get_n_events(const Loop *loop);
 
 /* g_get_monotonic_time() as it was when this turn began. */
 gint64 loop_now(const Loop *loop);

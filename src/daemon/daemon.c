@@ -28,6 +28,7 @@
 
 typedef struct Daemon {
         GMainLoop *loop;
+        GArray *sources; /* of guint: what the main loop calls with this daemon */
         const char *config;
         Proxy *proxy;
         Names *names; /* of the settings in force */
@@ -39,11 +40,18 @@ typedef struct Daemon {
 
         bool is_ready;
         bool is_stopping;
+        bool has_cut;
         unsigned cut;       /* sessions that the stop has ended */
         gint64 stop_end;    /* of StopTimeout= */
         char *reload_error; /* of the last reload; NULL when it went well */
         int status;
 } Daemon;
+
+static void
+daemon_keep_source(Daemon *daemon, guint id)
+{
+        g_array_append_val(daemon->sources, id);
+}
 
 static void daemon_begin(Daemon *daemon);
 
@@ -283,7 +291,11 @@ daemon_on_drained(void *data)
 static void
 daemon_cut(Daemon *daemon)
 {
-        daemon->cut += proxy_get_sessions(daemon->proxy);
+        if (daemon->has_cut)
+                return;
+
+        daemon->has_cut = true;
+        daemon->cut = proxy_get_sessions(daemon->proxy);
         daemon->stop_end = 0;
         proxy_cut(daemon->proxy);
 }
@@ -293,7 +305,7 @@ daemon_on_stop_timeout(void *data)
 {
         daemon_cut(data);
 
-        return G_SOURCE_REMOVE;
+        return G_SOURCE_CONTINUE; /* once is enough; it ends with the process */
 }
 
 static void
@@ -311,7 +323,8 @@ daemon_stop(Daemon *daemon)
 
         daemon->stop_end = timeout == G_MAXINT64 ? G_MAXINT64 : g_get_monotonic_time() + timeout;
         if (timeout != G_MAXINT64)
-                g_timeout_add((guint)MIN(timeout / 1000, G_MAXINT), daemon_on_stop_timeout, daemon);
+                daemon_keep_source(daemon, g_timeout_add((guint)CLAMP(timeout / 1000, 1, G_MAXINT),
+                                                         daemon_on_stop_timeout, daemon));
         proxy_drain(daemon->proxy, daemon_on_drained, daemon);
         daemon_show_status(daemon);
 }
@@ -337,21 +350,38 @@ daemon_init(Daemon *daemon, GError **error)
 
         /* Before anything that takes time: from here on a signal is never lost and never kills. */
         signal(SIGPIPE, SIG_IGN);
-        g_unix_signal_add(SIGHUP, daemon_on_hangup, daemon);
-        g_unix_signal_add(SIGTERM, daemon_on_stop_signal, daemon);
-        g_unix_signal_add(SIGINT, daemon_on_stop_signal, daemon);
+        daemon_keep_source(daemon, g_unix_signal_add(SIGHUP, daemon_on_hangup, daemon));
+        daemon_keep_source(daemon, g_unix_signal_add(SIGTERM, daemon_on_stop_signal, daemon));
+        daemon_keep_source(daemon, g_unix_signal_add(SIGINT, daemon_on_stop_signal, daemon));
 
         passed = listener_take_passed(error);
         if (!passed)
                 return false;
 
         daemon->proxy = proxy_new(passed, fd_raise_limit());
-        g_timeout_add_seconds(STATUS_INTERVAL, daemon_on_status_timer, daemon);
+        daemon_keep_source(daemon,
+                           g_timeout_add_seconds(STATUS_INTERVAL, daemon_on_status_timer, daemon));
         if (watchdog > 0)
-                g_timeout_add((guint)MAX(watchdog / 1000, 1), daemon_on_watchdog_timer, daemon);
+                daemon_keep_source(daemon, g_timeout_add((guint)MAX(watchdog / 1000, 1),
+                                                         daemon_on_watchdog_timer, daemon));
         g_idle_add(daemon_on_start, daemon);
 
         return true;
+}
+
+static void
+daemon_clear(Daemon *daemon)
+{
+        for (unsigned i = 0; i < daemon->sources->len; i++)
+                g_source_remove(g_array_index(daemon->sources, guint, i));
+        g_array_unref(daemon->sources);
+
+        names_free(daemon->next_names);
+        settings_unref(daemon->next);
+        names_free(daemon->names);
+        proxy_free(daemon->proxy);
+        g_free(daemon->reload_error);
+        g_main_loop_unref(daemon->loop);
 }
 
 int
@@ -361,19 +391,14 @@ daemon_run(const char *config)
         g_autoptr(GError) error = NULL;
 
         daemon.loop = g_main_loop_new(NULL, FALSE);
+        daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
         if (daemon_init(&daemon, &error)) {
                 g_main_loop_run(daemon.loop);
         } else {
                 g_critical("can't start: %s", error->message);
                 daemon.status = EXIT_FAILURE;
         }
-
-        names_free(daemon.next_names);
-        settings_unref(daemon.next);
-        names_free(daemon.names);
-        proxy_free(daemon.proxy);
-        g_free(daemon.reload_error);
-        g_main_loop_unref(daemon.loop);
+        daemon_clear(&daemon);
 
         return daemon.status;
 }

@@ -36,25 +36,31 @@ dial_address(const Address *address)
         return fd_steal(&fd);
 }
 
-int
-dial_next(Dial *dial, int *error)
+static bool
+dial_is_unix(const Dial *dial)
+{
+        return dial->addresses->items[dial->next].any.sa_family == AF_UNIX;
+}
+
+DialResult
+dial_next(Dial *dial, int *fd, int *error)
 {
         *error = 0;
-        while (dial->addresses && dial->next < dial->addresses->n) {
-                int fd = dial_address(&dial->addresses->items[dial->next]);
-
-                if (fd < 0)
+        while (dial_get_left(dial) > 0) {
+                *fd = dial_address(&dial->addresses->items[dial->next]);
+                if (*fd < 0)
                         *error = errno;
-                if (fd < 0 &&
-                    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
-                        return FD_NONE;
+                if (*error == EMFILE || *error == ENFILE || *error == ENOBUFS || *error == ENOMEM)
+                        return DIAL_SHORT;
+                if (*fd < 0 && *error == EAGAIN && dial_is_unix(dial))
+                        return DIAL_BUSY;
 
                 dial->next++;
-                if (fd >= 0)
-                        return fd;
+                if (*fd >= 0)
+                        return DIAL_BEGUN;
         }
 
-        return FD_NONE;
+        return DIAL_NONE;
 }
 
 size_t

@@ -21,11 +21,16 @@ typedef struct Dial {
 /* Takes @addresses, and lets go of those it had. */
 void dial_start(Dial *dial, AddressList *addresses);
 
-/* A socket that is connected or connecting to the next address at which an attempt could be begun;
- * the caller owns it. Whether it succeeds shows when it is written to. FD_NONE when no address is
- * left, or when the process has no descriptor or memory for a socket; *@error is the last errno
- * then. */
-int dial_next(Dial *dial, int *error);
+typedef enum DialResult {
+        DIAL_BEGUN, /* *@fd, which the caller owns, is connected or connecting: a write will tell */
+        DIAL_BUSY, /* the queue of a Unix socket is full: the same address once more, a little later
+                    */
+        DIAL_NONE, /* no address is left; *@error is that of the last one */
+        DIAL_SHORT, /* this process has no descriptor or memory for it; *@error says which */
+} DialResult;
+
+/* Begins to connect to the next address at which that can be begun. */
+DialResult dial_next(Dial *dial, int *fd, int *error);
 
 /* How many addresses are left to be tried. */
 size_t dial_get_left(const Dial *dial);

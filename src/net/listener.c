@@ -23,13 +23,12 @@
 
 #include "base/fd.h"
 
-#define BACKLOG 4096 /* the kernel takes the lesser of this and net.core.somaxconn */
-
 struct Listener {
         int refs; /* atomic */
         int fd;
         Address address;
-        char *passed_name; /* NULL when bound by us */
+        char *passed_name;       /* NULL when bound by us */
+        struct stat socket_file; /* of a Unix socket that we bound */
         char text[ADDRESS_TEXT_SIZE];
 };
 
@@ -46,6 +45,10 @@ listener_new(int fd, const char *passed_name)
         if (getsockname(fd, &listener->address.any, &listener->address.length) < 0)
                 listener->address = (Address){ .length = 0 };
         address_print(&listener->address, listener->text);
+
+        if (!passed_name && listener->address.any.sa_family == AF_UNIX &&
+            lstat(listener->address.un.sun_path, &listener->socket_file) < 0)
+                listener->socket_file.st_ino = 0;
 
         fd_set_nodelay(fd);
         fd_set_keepalive(fd);
@@ -110,7 +113,7 @@ listener_bind(const Endpoint *endpoint, GError **error)
         if (address.any.sa_family == AF_INET6)
                 setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
 
-        if (bind(fd, &address.any, address.length) < 0 || listen(fd, BACKLOG) < 0) {
+        if (bind(fd, &address.any, address.length) < 0 || listen(fd, LISTENER_BACKLOG) < 0) {
                 set_error(error, "listen on", text);
                 return NULL;
         }
@@ -162,15 +165,26 @@ listener_ref(Listener *listener)
         return listener;
 }
 
+/* The socket's file, unless somebody else has put his own there meanwhile. */
+static void
+listener_remove_file(const Listener *listener)
+{
+        const char *path = listener->address.un.sun_path;
+        struct stat status;
+
+        if (listener->socket_file.st_ino != 0 && lstat(path, &status) == 0 &&
+            status.st_ino == listener->socket_file.st_ino &&
+            status.st_dev == listener->socket_file.st_dev)
+                unlink(path);
+}
+
 void
 listener_unref(Listener *listener)
 {
         if (!listener || __atomic_sub_fetch(&listener->refs, 1, __ATOMIC_ACQ_REL) > 0)
                 return;
 
-        if (!listener->passed_name && listener->address.any.sa_family == AF_UNIX &&
-            listener->address.un.sun_path[0] != '\0')
-                unlink(listener->address.un.sun_path);
+        listener_remove_file(listener);
         fd_clear(&listener->fd);
         g_free(listener->passed_name);
         g_free(listener);
@@ -192,6 +206,20 @@ const char *
 listener_get_passed_name(const Listener *listener)
 {
         return listener->passed_name;
+}
+
+bool
+listener_is_in_the_way(const Listener *listener, const Endpoint *endpoint)
+{
+        const Address *address = &listener->address;
+        unsigned port = 0;
+
+        if (address->any.sa_family == AF_INET)
+                port = ntohs(address->in.sin_port);
+        else if (address->any.sa_family == AF_INET6)
+                port = ntohs(address->in6.sin6_port);
+
+        return port != 0 && port == endpoint->port;
 }
 
 bool
@@ -240,19 +268,4 @@ listener_shut_door(Listener *listener)
 
         if (setsockopt(listener->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
                 g_debug("SO_ATTACH_FILTER on %s: %s", listener->text, g_strerror(errno));
-}
-
-void
-listener_pause(Listener *listener)
-{
-        shutdown(listener->fd, SHUT_RD);
-}
-
-bool
-listener_resume(Listener *listener, GError **error)
-{
-        if (listen(listener->fd, BACKLOG) == 0)
-                return true;
-
-        return set_error(error, "listen again on", listener->text);
 }

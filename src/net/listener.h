@@ -14,6 +14,10 @@
 
 typedef struct Listener Listener;
 
+/* How many connections may wait to be accepted; the kernel takes the lesser of this and
+ * net.core.somaxconn. */
+#define LISTENER_BACKLOG 4096
+
 typedef enum ListenerAccept {
         LISTENER_ACCEPTED,
         LISTENER_EMPTY,        /* nobody is waiting, or whoever was has gone */
@@ -41,6 +45,9 @@ const char *listener_get_text(const Listener *listener);
 /* FileDescriptorName= of one that systemd handed over, NULL of one that we bound. */
 const char *listener_get_passed_name(const Listener *listener);
 
+/* True when it has the port that @endpoint asks for, so that both can't be open at a time. */
+bool listener_is_in_the_way(const Listener *listener, const Endpoint *endpoint);
+
 /* True when it was bound by us for this very endpoint. */
 bool listener_is_bound_to(const Listener *listener, const Endpoint *endpoint);
 
@@ -52,8 +59,3 @@ ListenerAccept listener_accept(Listener *listener, int *fd, Address *client);
  * still be accepted: what comes before a close that must not cut anybody. No effect on a socket
  * that systemd handed over, which stays open. */
 void listener_shut_door(Listener *listener);
-
-/* For a socket that systemd keeps open: callers are refused instead of left in the queue; and taken
- * again. */
-void listener_pause(Listener *listener);
-bool listener_resume(Listener *listener, GError **error);

@@ -101,6 +101,13 @@ stream_write(Stream *stream, const void *data, size_t size, size_t *n)
         return stream->ops->write(stream, data, size, n);
 }
 
+/* False while a write would have to wait: then there is no need to prepare one. */
+static inline bool
+stream_can_write(const Stream *stream)
+{
+        return stream->writable;
+}
+
 /* Tells the peer that no more bytes follow; it may still be read from. Once, but that it is to be
  * called again after STREAM_WAIT. */
 static inline StreamResult

@@ -87,11 +87,12 @@ inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool)
         return true;
 }
 
-InboxRoute
+bool
 inbox_find_route(const Inbox *inbox,
                  const Settings *settings,
                  BufferPool *pool,
-                 RouteSettings **route)
+                 RouteSettings **route,
+                 bool *is_odd)
 {
         const char *value = buffer_data(&inbox->bytes) + inbox->env.request.offset;
         char *path = buffer_pool_get_scratch(pool);
@@ -99,16 +100,13 @@ inbox_find_route(const Inbox *inbox,
 
         if (!inbox->env.has_request ||
             !agi_request_parse(&request, value, inbox->env.request.length))
-                return INBOX_ROUTE_BAD;
+                return false;
 
         G_STATIC_ASSERT(BUFFER_SCRATCH_SIZE > AGI_ENV_MAX_LINE);
-        if (!agi_request_get_path(&request, value, path)) {
-                *route = settings->wildcard;
-                return INBOX_ROUTE_ODD;
-        }
-        *route = settings_get_route(settings, path);
+        *is_odd = !agi_request_get_path(&request, value, path);
+        *route = *is_odd ? settings->wildcard : settings_get_route(settings, path);
 
-        return INBOX_ROUTE_GOOD;
+        return true;
 }
 
 const char *
@@ -129,7 +127,7 @@ inbox_write(const Inbox *inbox,
             Buffer *out,
             BufferPool *pool)
 {
-        const AddressRange *trust = (const AddressRange *)settings->trust->data;
+        const AddressRange *trust = (const void *)settings->trust->data;
         AgiForward forward = { .trusted = address_range_match(trust, settings->trust->len, from) };
         char client[ADDRESS_TEXT_SIZE];
         size_t n_ahead, n;

@@ -27,12 +27,6 @@ typedef enum InboxResult {
         INBOX_GONE,     /* the client broke, or ended before the first byte */
 } InboxResult;
 
-typedef enum InboxRoute {
-        INBOX_ROUTE_BAD,  /* there is no URL to find it by */
-        INBOX_ROUTE_GOOD, /* *@route is the one of @settings for it, NULL when there is none */
-        INBOX_ROUTE_ODD,  /* the same, but the path could climb or merge, so that is the wildcard */
-} InboxRoute;
-
 /* Embedded in its session; all zero at first. */
 typedef struct Inbox {
         Buffer bytes;
@@ -46,11 +40,14 @@ InboxResult inbox_read(Inbox *inbox, Stream *client, BufferPool *pool);
  * the rest is left in the socket. */
 bool inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool);
 
-/* Finds the route by agi_request; uses @pool's scratch memory. */
-InboxRoute inbox_find_route(const Inbox *inbox,
-                            const Settings *settings,
-                            BufferPool *pool,
-                            RouteSettings **route);
+/* Finds in @settings where the request is to go, NULL: nowhere. *@is_odd: its path could climb or
+ * merge (agi_request_get_path()), so it is the wildcard. False when there is no agi_request, or no
+ * URL in it. Uses @pool's scratch memory. */
+bool inbox_find_route(const Inbox *inbox,
+                      const Settings *settings,
+                      BufferPool *pool,
+                      RouteSettings **route,
+                      bool *is_odd);
 
 /* The bytes after the environment. */
 const char *inbox_get_ahead(const Inbox *inbox, size_t *length);

@@ -18,6 +18,10 @@
 /* Connections that were half made when the door was shut have so long to be accepted. */
 #define DOOR_TIME (G_TIME_SPAN_SECOND / 10)
 
+/* Descriptors of the process itself: standard streams, signals, the journal, names being looked up.
+ */
+#define OWN_DESCRIPTORS 48
+
 /* Something that every worker has been posted, and what to call when the last has done it. */
 typedef struct Round {
         unsigned left; /* atomic */
@@ -28,14 +32,14 @@ typedef struct Round {
 struct Proxy {
         Settings *settings;
         unsigned max_descriptors;
-        GPtrArray *passed;  /* of Listener: from systemd, kept even while no listener wants them */
-        GPtrArray *waiting; /* of Listener, borrowed: those of them that are not accepted from */
-        GArray *doors;      /* of WorkerDoor: what is open */
+        GPtrArray *passed; /* of Listener: from systemd, kept even while no listener wants them */
+        GArray *doors;     /* of WorkerDoor: what is open */
         GPtrArray *workers;
         WorkerShared shared;
-        Round taking;   /* new settings */
-        Round draining; /* the last sessions */
-        guint door_timer;
+        Round taking;     /* new settings */
+        Round draining;   /* the last sessions */
+        guint door_timer; /* of doors that are shut, and not yet closed */
+        GSourceFunc on_door_time;
 };
 
 static gboolean
@@ -51,8 +55,11 @@ round_on_done(void *data)
 static void
 round_begin(Round *round, unsigned n, ProxyFunc done, void *data)
 {
-        g_assert(round->left == 0);
-        *round = (Round){ n, done, data };
+        g_assert(__atomic_load_n(&round->left, __ATOMIC_ACQUIRE) == 0);
+
+        round->done = done;
+        round->data = data;
+        __atomic_store_n(&round->left, n, __ATOMIC_RELEASE);
         if (n == 0)
                 g_idle_add(round_on_done, round);
 }
@@ -93,7 +100,6 @@ proxy_new(GPtrArray *passed, unsigned max_descriptors)
 
         *proxy = (Proxy){ .max_descriptors = max_descriptors };
         proxy->passed = passed;
-        proxy->waiting = g_ptr_array_new();
         proxy->doors = doors_new();
         proxy->workers = g_ptr_array_new_with_free_func((GDestroyNotify)worker_free);
 
@@ -138,6 +144,25 @@ proxy_add_passed(const Proxy *proxy, const ListenerSettings *settings, GArray *d
         return doors->len > before;
 }
 
+/* A listener in force keeps its port until a reload is good, and so can be in its way. */
+static void
+proxy_explain(const Proxy *proxy, const Endpoint *endpoint, GError **error)
+{
+        for (unsigned i = 0; i < proxy->doors->len; i++) {
+                const WorkerDoor *door = &g_array_index(proxy->doors, WorkerDoor, i);
+
+                if (!listener_is_in_the_way(door->listener, endpoint))
+                        continue;
+
+                g_prefix_error(error,
+                               "port %u is that of %s, in force now; to move a listener to another "
+                               "address "
+                               "of its port takes a restart, or two reloads: ",
+                               endpoint->port, listener_get_text(door->listener));
+                return;
+        }
+}
+
 GArray *
 proxy_prepare(Proxy *proxy, Settings *settings, GError **error)
 {
@@ -156,6 +181,7 @@ proxy_prepare(Proxy *proxy, Settings *settings, GError **error)
                         if (!listener)
                                 listener = listener_bind(endpoint, error);
                         if (!listener) {
+                                proxy_explain(proxy, endpoint, error);
                                 g_prefix_error(error, "[Listener %s] Listen=: ", wanted->name);
                                 return NULL;
                         }
@@ -177,43 +203,42 @@ doors_have(const GArray *doors, const Listener *listener)
         return false;
 }
 
-/* Callers of a socket that no listener wants are refused, not left in its queue. */
+/* Sockets from systemd that no listener wants get doors at which everybody is denied: their queue
+ * is open in any case, and who waits there for ever would be stuck. */
 static void
-proxy_update_passed(Proxy *proxy)
+proxy_add_unwanted(const Proxy *proxy, GArray *doors)
 {
         for (unsigned i = 0; i < proxy->passed->len; i++) {
                 Listener *listener = proxy->passed->pdata[i];
-                bool is_wanted = doors_have(proxy->doors, listener);
-                bool waits = g_ptr_array_find(proxy->waiting, listener, NULL);
-                g_autoptr(GError) error = NULL;
+                const char *name = listener_get_passed_name(listener);
 
-                if (is_wanted && waits) {
-                        g_ptr_array_remove_fast(proxy->waiting, listener);
-                        if (!listener_resume(listener, &error))
-                                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
-                                                 LOG_ID_CONFIG_WARNING, "MESSAGE", "%s",
-                                                 error->message);
-                } else if (!is_wanted && !waits) {
-                        g_ptr_array_add(proxy->waiting, listener);
-                        listener_pause(listener);
-                        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
-                                         LOG_ID_CONFIG_WARNING, "MESSAGE",
-                                         "the socket %s that systemd handed over as %s is refused: "
-                                         "there is no "
-                                         "[Listener %s]",
-                                         listener_get_text(listener),
-                                         listener_get_passed_name(listener),
-                                         listener_get_passed_name(listener));
-                }
+                if (doors_have(doors, listener))
+                        continue;
+
+                doors_add(doors, listener_ref(listener), NULL);
+                g_log_structured(
+                        G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_CONFIG_WARNING,
+                        "MESSAGE",
+                        "callers of %s, which systemd handed over as %s, are denied: there is "
+                        "no [Listener %s]",
+                        listener_get_text(listener), name, name);
         }
 }
 
-/* What MaxSessions= comes to: a session has two descriptors. */
+static unsigned
+proxy_get_threads(const Settings *settings)
+{
+        return settings->threads > 0 ? settings->threads : g_get_num_processors();
+}
+
+/* What MaxSessions= comes to: a session has two descriptors, and some are needed for other things.
+ */
 static unsigned
 proxy_get_max_sessions(const Proxy *proxy, const Settings *settings)
 {
-        unsigned most =
-                MAX(proxy->max_descriptors, PROXY_SPARE_DESCRIPTORS + 2) - PROXY_SPARE_DESCRIPTORS;
+        unsigned other = OWN_DESCRIPTORS + WORKER_MAX_REFUSALS +
+                         proxy_get_threads(settings) * WORKER_DESCRIPTORS + proxy->doors->len;
+        unsigned most = MAX(proxy->max_descriptors, other + 2) - other;
 
         most /= 2;
         if (settings->max_sessions > most)
@@ -227,10 +252,17 @@ proxy_get_max_sessions(const Proxy *proxy, const Settings *settings)
 }
 
 static void
-proxy_start_workers(Proxy *proxy, unsigned threads)
+proxy_start_workers(Proxy *proxy, const Settings *settings)
 {
-        if (threads == 0)
-                threads = g_get_num_processors();
+        unsigned threads = proxy_get_threads(settings);
+        unsigned running = proxy->workers->len;
+
+        if (running > 0 && running != threads)
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                 LOG_ID_CONFIG_WARNING, "MESSAGE",
+                                 "[Proxy] Threads=: %u of them run until a restart", running);
+        if (running > 0)
+                return;
 
         for (unsigned i = 0; i < threads; i++) {
                 Worker *worker = worker_new(i, &proxy->shared);
@@ -240,31 +272,82 @@ proxy_start_workers(Proxy *proxy, unsigned threads)
         }
 }
 
+/* Each worker takes what proxy_commit() has put in force. */
+static void
+proxy_post_settings(Proxy *proxy)
+{
+        for (unsigned i = 0; i < proxy->workers->len; i++)
+                worker_take_settings(proxy->workers->pdata[i], proxy->settings, proxy->doors,
+                                     round_on_worker, &proxy->taking);
+}
+
+/* Gives those who are half-way through a shut door their time, and then calls @func. */
+static void
+proxy_start_door_time(Proxy *proxy, GSourceFunc func)
+{
+        proxy->on_door_time = func;
+        proxy->door_timer = g_timeout_add(DOOR_TIME / 1000, func, proxy);
+}
+
+/* Calls it now. */
+static void
+proxy_end_door_time(Proxy *proxy)
+{
+        if (!proxy->door_timer)
+                return;
+
+        g_source_remove(proxy->door_timer);
+        proxy->on_door_time(proxy);
+}
+
+/* Shuts the doors that are not among the new ones; true when there were any. */
+static bool
+proxy_shut_doors(const GArray *old, const GArray *new)
+{
+        bool any = false;
+
+        for (unsigned i = 0; i < old->len; i++) {
+                Listener *listener = g_array_index(old, WorkerDoor, i).listener;
+
+                if (doors_have(new, listener))
+                        continue;
+
+                listener_shut_door(listener);
+                any = true;
+        }
+
+        return any;
+}
+
+static gboolean
+proxy_on_removed_doors(void *data)
+{
+        Proxy *proxy = data;
+
+        proxy->door_timer = 0;
+        proxy_post_settings(proxy);
+
+        return G_SOURCE_REMOVE;
+}
+
 void
 proxy_commit(Proxy *proxy, Settings *settings, GArray *doors, ProxyFunc in_force, void *data)
 {
         g_autoptr(GArray) old_doors = proxy->doors;
-        g_autoptr(Settings) old_settings = proxy->settings;
+        G_GNUC_UNUSED g_autoptr(Settings) old_settings = proxy->settings;
 
+        proxy_add_unwanted(proxy, doors);
         proxy->doors = doors;
         proxy->settings = settings_ref(settings);
         __atomic_store_n(&proxy->shared.max_sessions, proxy_get_max_sessions(proxy, settings),
                          __ATOMIC_RELAXED);
-        proxy_update_passed(proxy);
 
-        for (unsigned i = 0; i < old_doors->len; i++) {
-                Listener *listener = g_array_index(old_doors, WorkerDoor, i).listener;
-
-                if (!doors_have(doors, listener))
-                        listener_shut_door(listener);
-        }
-
-        if (proxy->workers->len == 0)
-                proxy_start_workers(proxy, settings->threads);
+        proxy_start_workers(proxy, settings);
         round_begin(&proxy->taking, proxy->workers->len, in_force, data);
-        for (unsigned i = 0; i < proxy->workers->len; i++)
-                worker_take_settings(proxy->workers->pdata[i], settings, doors, round_on_worker,
-                                     &proxy->taking);
+        if (proxy_shut_doors(old_doors, doors))
+                proxy_start_door_time(proxy, proxy_on_removed_doors);
+        else
+                proxy_post_settings(proxy);
 }
 
 const Settings *
@@ -299,19 +382,17 @@ proxy_drain(Proxy *proxy, ProxyFunc drained, void *data)
         if (proxy->workers->len == 0)
                 return;
 
+        proxy_end_door_time(proxy);
         for (unsigned i = 0; i < proxy->doors->len; i++)
                 listener_shut_door(g_array_index(proxy->doors, WorkerDoor, i).listener);
-        proxy->door_timer = g_timeout_add(DOOR_TIME / 1000, proxy_on_door_time, proxy);
+        proxy_start_door_time(proxy, proxy_on_door_time);
 }
 
 void
 proxy_cut(Proxy *proxy)
 {
         /* Nobody new comes in behind those that are cut. */
-        if (proxy->door_timer) {
-                g_clear_handle_id(&proxy->door_timer, g_source_remove);
-                proxy_on_door_time(proxy);
-        }
+        proxy_end_door_time(proxy);
 
         for (unsigned i = 0; i < proxy->workers->len; i++)
                 worker_cut(proxy->workers->pdata[i]);
@@ -340,8 +421,9 @@ proxy_free(Proxy *proxy)
 
         g_clear_handle_id(&proxy->door_timer, g_source_remove);
         g_ptr_array_unref(proxy->workers);
+        g_idle_remove_by_data(&proxy->taking);
+        g_idle_remove_by_data(&proxy->draining);
         g_array_unref(proxy->doors);
-        g_ptr_array_unref(proxy->waiting);
         g_ptr_array_unref(proxy->passed);
         settings_unref(proxy->settings);
         free(proxy);

@@ -16,10 +16,6 @@ typedef struct Proxy Proxy;
 
 typedef void (*ProxyFunc)(void *data);
 
-/* Descriptors that are kept from sessions: for the process itself, and for telling a client that it
- * is refused. */
-#define PROXY_SPARE_DESCRIPTORS 128
-
 /* Takes @passed, the listening sockets (Listener) that systemd handed over. @max_descriptors is the
  * process's limit. */
 Proxy *proxy_new(GPtrArray *passed, unsigned max_descriptors);

@@ -88,6 +88,21 @@ record_note_failure(Record *record, int error, const char *failure)
         g_free(old);
 }
 
+void
+record_note_break(Record *record, const Stream *stream)
+{
+        record_note_failure(record, stream_get_error(stream), stream_get_failure(stream));
+}
+
+void
+record_note_ends(Record *record, const Stream *client, const Stream *server)
+{
+        if (client->truncated)
+                record->truncated = "client";
+        else if (server->truncated)
+                record->truncated = "server";
+}
+
 /* What is behind the result, for people; NULL when nothing is. */
 static const char *
 record_get_cause(const Record *record)

@@ -9,6 +9,7 @@
 #include "agi/agi-env.h"
 #include "base/log.h"
 #include "net/address.h"
+#include "net/stream.h"
 #include "proxy/settings.h"
 
 /*
@@ -53,6 +54,12 @@ void record_note_environment(Record *record, const AgiEnv *env, const char *bloc
 /* Notes what is behind the result: @error, or if it is not NULL, @failure in its place, which is
  * copied. */
 void record_note_failure(Record *record, int error, const char *failure);
+
+/* The same for a stream that broke, if it did. */
+void record_note_break(Record *record, const Stream *stream);
+
+/* Notes which of the two, if any, ended without TLS's saying so. */
+void record_note_ends(Record *record, const Stream *client, const Stream *server);
 
 /* True for the results that somebody should look at. */
 bool record_is_failure(const Record *record);

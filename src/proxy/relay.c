@@ -16,16 +16,19 @@
 #include <string.h>
 
 #include "agi/agi-dialogue.h"
+#include "base/fd.h"
 
 #define READS_PER_TURN 8
 
 static const char failure_line[] = "FAILURE\n";
 
 void
-relay_start(Relay *relay, Stream *client, Stream *server, const RouteSettings *route)
+relay_start(Relay *relay, Stream *client, Stream *server, const RouteSettings *route, gint64 now)
 {
         relay->client = client;
         relay->server = server;
+        relay->route = route;
+        relay->started = relay->active = now;
         relay->on_server_failure = route->on_server_failure;
         relay->whole_lines = !route->relay_bytes;
         relay->at_line_start = true;
@@ -195,27 +198,70 @@ relay_pass_long_line(Relay *relay, RelayWay *way)
         return true;
 }
 
+/* A line that was cut short would be executed as if it were whole. */
 static void
-relay_on_end(Relay *relay, RelayWay *way, BufferPool *pool)
+relay_drop_tail(Relay *relay, BufferPool *pool)
 {
-        if (way == &relay->to_client && relay->server_error)
-                relay_fail_server(relay, pool, relay->server_error);
-        else
-                way->ended = true;
+        RelayWay *way = &relay->to_client;
+        size_t length = buffer_length(&way->held);
+        const char *data = buffer_data(&way->held), *lf;
+        size_t whole;
+
+        if (!relay->whole_lines || length == way->passed)
+                return;
+
+        lf = memrchr(data, '\n', length);
+        whole = MAX(lf ? (size_t)(lf - data) + 1 : 0, way->passed);
+        buffer_truncate(&way->held, pool, length - whole);
+        if (whole > way->passed) {
+                relay->at_line_start = true;
+                relay->awaits_end = true;
+        }
 }
 
-static void
-relay_on_broken(Relay *relay, RelayWay *way, int error, BufferPool *pool)
+/* After a hang-up a reset is how many servers end: they close without reading the HANGUP. */
+static bool
+relay_may_reset(const Relay *relay)
 {
-        if (way == &relay->to_client) {
+        return relay->to_server.ended || relay->dialogue.hung_up;
+}
+
+/* The server's @error, or its end when that is 0. */
+static void
+relay_on_server_end(Relay *relay, int error, BufferPool *pool)
+{
+        if (error == 0) {
+                relay->to_client.ended = true;
+        } else if (relay_may_reset(relay)) {
+                relay_drop_tail(relay, pool);
+                relay->to_client.ended = true;
+                relay->to_server.dead = true;
+                way_drop(&relay->to_server, pool);
+        } else {
                 relay_fail_server(relay, pool, error);
-                return;
         }
+}
+
+/* The client's @error, or its end when that is 0. */
+static void
+relay_on_client_end(Relay *relay, int error, BufferPool *pool)
+{
+        relay->to_server.ended = true;
+        if (error == 0)
+                return;
 
         relay->client_error = error;
         relay->to_client.dead = true;
         way_drop(&relay->to_client, pool);
-        way->ended = true;
+}
+
+static void
+relay_on_end(Relay *relay, RelayWay *way, int error, BufferPool *pool)
+{
+        if (way == &relay->to_server)
+                relay_on_client_end(relay, error, pool);
+        else
+                relay_on_server_end(relay, error ? error : relay->server_error, pool);
 }
 
 static void
@@ -243,10 +289,10 @@ relay_read(Relay *relay, RelayWay *way, BufferPool *pool)
                 case STREAM_WAIT:
                         return;
                 case STREAM_END:
-                        relay_on_end(relay, way, pool);
+                        relay_on_end(relay, way, 0, pool);
                         return;
                 case STREAM_BROKEN:
-                        relay_on_broken(relay, way, stream_get_error(from), pool);
+                        relay_on_end(relay, way, stream_get_error(from), pool);
                         return;
                 }
         }
@@ -300,9 +346,19 @@ relay_move(Relay *relay, RelayWay *way, BufferPool *pool)
         relay_pass_end(relay, way);
 }
 
-RelayResult
-relay_run(Relay *relay, BufferPool *pool)
+/* Grows with whatever either side does. */
+static uint64_t
+relay_count(const Relay *relay)
 {
+        return relay->to_server.bytes + relay->to_client.bytes + relay->to_server.ended +
+               relay->to_client.ended;
+}
+
+RelayResult
+relay_run(Relay *relay, BufferPool *pool, gint64 now)
+{
+        uint64_t before = relay_count(relay);
+
         /* First the client's: its reply is what a held command waits for. */
         relay_move(relay, &relay->to_server, pool);
         relay_move(relay, &relay->to_client, pool);
@@ -310,11 +366,17 @@ relay_run(Relay *relay, BufferPool *pool)
         /* A failed server, or one that was found broken by a write, has ended the first way too. */
         relay_pass_end(relay, &relay->to_server);
 
+        if (relay_count(relay) != before)
+                relay->active = now;
+
         if (!stream_is_open(relay->client))
                 return RELAY_ENDED;
         if (relay->to_server.finished && (relay->to_client.finished || relay->to_client.dead))
                 return RELAY_ENDED;
-        if (relay->server_failed && relay->to_client.finished && !relay->dialogue.outstanding)
+        if (relay->to_client.dead && relay->to_client.ended &&
+            buffer_length(&relay->to_server.held) == 0)
+                return RELAY_ENDED;
+        if (relay->server_failed && relay->to_client.finished && !relay_is_client_busy(relay))
                 return RELAY_FAILED;
 
         return RELAY_RUNNING;
@@ -335,18 +397,7 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error)
         relay->to_server.dead = true;
         way_drop(&relay->to_server, pool);
 
-        /* What arrived whole is delivered; a line cut short would be executed as if it were whole.
-         */
-        if (relay->whole_lines && buffer_length(&way->held) > way->passed) {
-                const char *data = buffer_data(&way->held);
-                const char *lf = memrchr(data, '\n', buffer_length(&way->held));
-                size_t whole = MAX(lf ? (size_t)(lf - data) + 1 : 0, way->passed);
-
-                buffer_truncate(&way->held, pool, buffer_length(&way->held) - whole);
-                if (whole > way->passed)
-                        relay->at_line_start = true;
-        }
-
+        relay_drop_tail(relay, pool);
         if (relay->on_server_failure == ON_SERVER_FAILURE_FAILURE && !way->dead) {
                 /* Glued to a partial line it would be part of that command. */
                 if (!relay->at_line_start)
@@ -358,10 +409,67 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error)
 }
 
 bool
+relay_is_client_busy(const Relay *relay)
+{
+        return relay->dialogue.outstanding || relay->awaits_end;
+}
+
+bool
 relay_awaits_command(const Relay *relay)
 {
         return relay->whole_lines && !relay->dialogue.outstanding && !relay->dialogue.failed &&
                !relay->to_client.ended && !relay->to_server.ended;
+}
+
+bool
+relay_is_half_ended(const Relay *relay)
+{
+        return relay->to_server.ended || (relay->to_client.ended && !relay_is_client_busy(relay));
+}
+
+/* What is left of @limit, which counts from @since. */
+static gint64
+time_left(gint64 limit, gint64 since, gint64 now)
+{
+        return limit == G_MAXINT64 ? G_MAXINT64 : MAX(limit - (now - since), 0);
+}
+
+gint64
+relay_get_limit(const Relay *relay, gint64 now)
+{
+        const RouteSettings *route = relay->route;
+        gint64 limit = time_left(route->idle_timeout, relay->active, now);
+
+        if (relay_is_half_ended(relay))
+                limit = MIN(limit, time_left(RELAY_END_TIMEOUT, relay->active, now));
+        if (!relay->has_keepalive)
+                limit = MIN(limit, time_left(RELAY_KEEPALIVE_AFTER, relay->started, now));
+
+        /* While it isn't the server's turn, it may be by the next time. */
+        return MIN(limit, relay_awaits_command(relay)
+                                  ? time_left(route->think_timeout, relay->active, now)
+                                  : route->think_timeout);
+}
+
+RelayTimeout
+relay_check_time(Relay *relay, gint64 now)
+{
+        gint64 silent = now - relay->active;
+
+        if (!relay->has_keepalive && now - relay->started >= RELAY_KEEPALIVE_AFTER) {
+                relay->has_keepalive = true;
+                if (stream_is_open(relay->server))
+                        fd_set_keepalive(relay->server->fd);
+        }
+
+        if (relay_is_half_ended(relay) && silent >= RELAY_END_TIMEOUT)
+                return RELAY_UNENDED;
+        if (silent >= relay->route->idle_timeout)
+                return RELAY_IDLE;
+        if (silent >= relay->route->think_timeout && relay_awaits_command(relay))
+                return RELAY_THINK;
+
+        return RELAY_IN_TIME;
 }
 
 void

@@ -18,16 +18,26 @@
  * of them wait: Asterisk drops what it can't write within 100 ms. To the client they go by whole
  * lines and one command at a time (agi/agi-dialogue.h). An end on one side becomes an end on the
  * other once all before it is delivered.
- *
- *      seen                           done
- *      server ends                    what is held goes to the client, then the end
- *      server breaks or is failed     whole lines go to the client, a tail is dropped, then FAILURE
- * (or a reset, or a plain end, by OnServerFailure=); the server is closed at once server broken
- * after its end    normal: Asterisk's last HANGUP met a closed socket client ends what is held goes
- * to the server, then the end client breaks                  the same, then the server is reset,
- * unless bytes are still on their way client can't be written to     it has gone: once the server
- * has all that is held, over both ended                     over
  */
+/* clang-format off */
+/*
+ *      what is seen                    what is done
+ *
+ *      the server ends                 what is held goes to the client, then the end
+ *      the server breaks, or is        whole lines go to the client, a tail is dropped, then
+ *        failed by relay_fail_server()   FAILURE (or a reset, or a plain end, by
+ *                                        OnServerFailure=); the server is closed at once
+ *      the server breaks after a       an end: it closed without reading the HANGUP
+ *        hang-up or the client's end
+ *      the server breaks after its     nothing: Asterisk's last HANGUP met a closed socket
+ *        own end
+ *      the client ends                 what is held goes to the server, then the end
+ *      the client breaks               the same, then the server is reset, unless bytes are
+ *                                        still on their way
+ *      the client can't be written to  it has gone: over when the server has all that is held
+ *      both have ended                 over
+ */
+/* clang-format on */
 
 #define RELAY_SERVER_ROOM (256 * 1024)
 #define RELAY_CLIENT_ROOM (64 * 1024) /* the longest line that is held for its end */
@@ -52,6 +62,7 @@ typedef struct RelayWay {
 /* Embedded in its owner; all zero before relay_init(). */
 typedef struct Relay {
         Stream *client, *server;
+        const RouteSettings *route;
         RelayWay to_server, to_client;
         AgiDialogue dialogue;
         OnServerFailure on_server_failure;
@@ -59,22 +70,58 @@ typedef struct Relay {
         bool in_long_line;  /* the head of a line too long to hold has been passed */
         bool at_line_start; /* the last byte passed to the client was LF */
         bool server_failed;
+        bool awaits_end; /* the client was given several lines at once: its last reply isn't known
+                          */
         int client_error, server_error; /* errno of a break; 0 for none */
-        char *server_failure; /* what says more than the server's errno; NULL when it says all */
+        char *server_failure;   /* what says more than the server's errno; NULL when it says all */
+        gint64 started, active; /* active: when either side last did something */
+        bool has_keepalive;     /* the server's connection */
 } Relay;
 
-/* Begins between @client and @server, which must stay where they are and be open. Bytes that the
- * client sent ahead are in relay->to_server.held, all of it passed. */
-void relay_start(Relay *relay, Stream *client, Stream *server, const RouteSettings *route);
+/* Begins between @client and @server, which must stay where they are and be open, at @now. Bytes
+ * that the client sent ahead are in relay->to_server.held, all of it passed. @route must outlive
+ * it. */
+void relay_start(Relay *relay,
+                 Stream *client,
+                 Stream *server,
+                 const RouteSettings *route,
+                 gint64 now);
 
 /* Moves what can be moved: to be called after every event of either stream. */
-RelayResult relay_run(Relay *relay, BufferPool *pool);
+RelayResult relay_run(Relay *relay, BufferPool *pool, gint64 now);
 
 /* Gives the server up, as if it had broken with @error: to be followed by relay_run(). */
 void relay_fail_server(Relay *relay, BufferPool *pool, int error);
 
+/* True while the client executes what it was given. */
+bool relay_is_client_busy(const Relay *relay);
+
 /* True while the server owes the next command. */
 bool relay_awaits_command(const Relay *relay);
+
+/* True when one side has ended, and nothing keeps the other from doing so. */
+bool relay_is_half_ended(const Relay *relay);
+
+/* When nothing has been heard for too long. A side whose other one has ended, and that is not
+ * executing anything, has RELAY_END_TIMEOUT to end too: no call depends on it any more. */
+#define RELAY_END_TIMEOUT (60 * G_TIME_SPAN_SECOND)
+
+typedef enum RelayTimeout {
+        RELAY_IN_TIME,
+        RELAY_IDLE,    /* IdleTimeout= is over */
+        RELAY_THINK,   /* ThinkTimeout= is */
+        RELAY_UNENDED, /* RELAY_END_TIMEOUT is: to be closed */
+} RelayTimeout;
+
+RelayTimeout relay_check_time(Relay *relay, gint64 now);
+
+/* Keepalive costs system calls that a short session doesn't need: relay_check_time() sets it on the
+ * server's connection of one that has lasted so long. (The client's has it from its listener.) */
+#define RELAY_KEEPALIVE_AFTER (5 * G_TIME_SPAN_SECOND)
+
+/* How long relay_check_time() need not be asked; G_MAXINT64: for ever, until relay_run() is called.
+ */
+gint64 relay_get_limit(const Relay *relay, gint64 now);
 
 /* Lets go of everything held. */
 void relay_clear(Relay *relay, BufferPool *pool);

@@ -13,24 +13,18 @@
 #include "proxy/session.h"
 
 #include <errno.h>
-#include <string.h>
 
-#include "base/fd.h"
 #include "net/stream.h"
 #include "proxy/answer.h"
+#include "proxy/greeting.h"
 #include "proxy/inbox.h"
-#include "proxy/quiet.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
 #include "proxy/target.h"
 
-#define REPORT_TIMEOUT  (1 * G_TIME_SPAN_SECOND) /* for the reply to AGITATOR_STATUS */
-#define LINGER_TIMEOUT  (2 * G_TIME_SPAN_SECOND) /* for the client's end after ours */
-#define KEEPALIVE_AFTER (5 * G_TIME_SPAN_SECOND) /* a session that lasts so long needs it */
-#define FOREVER         G_MAXINT64
-
-#define INBOX_FIRST 4096 /* holds the usual environment whole */
-#define INBOX_MAX   (AGI_ENV_MAX_SIZE + RELAY_SERVER_ROOM)
+#define REPORT_TIMEOUT (1 * G_TIME_SPAN_SECOND) /* for the reply to AGITATOR_STATUS */
+#define LINGER_TIMEOUT (2 * G_TIME_SPAN_SECOND) /* for the client's end after ours */
+#define FOREVER        G_MAXINT64
 
 typedef enum SessionState {
         SESSION_GREETING,
@@ -49,12 +43,11 @@ struct Session {
         Settings *settings;
         GList link;
         SessionState state;
-        Refusal refusal;    /* from the first; NONE: it has a place of the proxy's */
-        bool has_keepalive; /* the server's connection */
+        Refusal refusal; /* from the first; NONE: it has a place of the proxy's */
 
         Stream client, server;
         Deadline deadline;
-        gint64 active; /* when something last happened while relaying */
+        gint64 active; /* when something last happened while answering */
         gint64 setup_end;
 
         Inbox inbox;
@@ -69,13 +62,15 @@ struct Session {
 typedef struct SessionStateRow {
         const char *name;
         SessionState (*step)(Session *session);
-        gint64 (*get_limit)(const Session *session); /* NULL: none */
-        SessionState (*expire)(Session *session);
+        SessionState (*expire)(Session *session);    /* NULL: closes */
+        gint64 limit;                                /* FOREVER: none */
+        gint64 (*get_limit)(const Session *session); /* instead, where it depends */
 } SessionStateRow;
 
 static const SessionStateRow session_states[];
 
 static void session_advance(void *data);
+static void session_set_deadline(Session *session);
 
 static gint64
 session_now(const Session *session)
@@ -94,12 +89,23 @@ session_pool(const Session *session)
         record_debug(&(session)->record, session_states[(session)->state].name, format,            \
                      ##__VA_ARGS__)
 
+/* Nothing of the environment is needed any more. */
+static void
+session_drop_inbox(Session *session)
+{
+        session->record.bytes_in += buffer_length(&session->inbox.bytes);
+        inbox_clear(&session->inbox, session_pool(session));
+}
+
 static SessionState
 session_refuse(Session *session, Refusal refusal)
 {
+        const char *failure = stream_get_failure(&session->client);
+
         session->record.result = RECORD_REFUSED;
         session->record.reason = refusal_get_word(refusal);
-        record_note_failure(&session->record, session->target.error, session->target.failure);
+        record_note_failure(&session->record, session->target.error,
+                            failure ? failure : session->target.failure);
         session->report[0] = session->settings->report_status ? refusal_get_report(refusal) : NULL;
 
         return SESSION_REFUSING;
@@ -109,12 +115,11 @@ session_refuse(Session *session, Refusal refusal)
 static SessionState
 session_refuse_briefly(Session *session, const char *failure)
 {
-        SessionState next = session_refuse(session, REFUSAL_BADREQUEST);
-
+        session_refuse(session, REFUSAL_BADREQUEST);
         record_note_failure(&session->record, EPROTO, failure);
         session->report[0] = NULL;
 
-        return next;
+        return SESSION_REFUSING;
 }
 
 /* The client went before it had been served. */
@@ -122,8 +127,7 @@ static SessionState
 session_abandon(Session *session)
 {
         session->record.result = RECORD_ABANDONED;
-        record_note_failure(&session->record, session->client.error,
-                            stream_get_failure(&session->client));
+        record_note_break(&session->record, &session->client);
 
         return SESSION_CLOSED;
 }
@@ -131,38 +135,20 @@ session_abandon(Session *session)
 /* greeting */
 
 static SessionState
-greeting_fail(Session *session)
-{
-        const char *failure = stream_get_failure(&session->client);
-
-        if (stream_is_plain_after_all(&session->client))
-                return session_refuse_briefly(session, failure);
-        if (!failure)
-                return session_abandon(session);
-
-        /* The alert that says why is on its way: a close at once could overtake it. */
-        session->record.result = RECORD_REFUSED;
-        session->record.reason = "TLS";
-        record_note_failure(&session->record, EPROTO, failure);
-        stream_finish(&session->client);
-
-        return SESSION_LINGERING;
-}
-
-static SessionState
 greeting_step(Session *session)
 {
-        switch (stream_handshake(&session->client)) {
-        case STREAM_OK:
-                session->record.tls = stream_get_protocol(&session->client);
-                session->record.tls_peer = stream_get_peer(&session->client);
-                return session->refusal == REFUSAL_NONE ? SESSION_READING
-                                                        : session_refuse(session, session->refusal);
-        case STREAM_WAIT:
+        switch (greeting_run(&session->client, &session->record)) {
+        case GREETING_WAIT:
                 return SESSION_GREETING;
-        case STREAM_END:
-        case STREAM_BROKEN:
-                return greeting_fail(session);
+        case GREETING_DONE:
+                return session->refusal ? session_refuse(session, session->refusal)
+                                        : SESSION_READING;
+        case GREETING_GONE:
+                return session_abandon(session);
+        case GREETING_PLAIN:
+                return session_refuse_briefly(session, stream_get_failure(&session->client));
+        case GREETING_FAILED:
+                return SESSION_LINGERING;
         }
 
         g_assert_not_reached();
@@ -207,11 +193,7 @@ reading_get_limit(const Session *session)
 static SessionState
 reading_expire(Session *session)
 {
-        SessionState next = session_refuse(session, REFUSAL_TIMEOUT);
-
-        record_note_failure(&session->record, 0, stream_get_failure(&session->client));
-
-        return next;
+        return session_refuse(session, REFUSAL_TIMEOUT);
 }
 
 /* choosing */
@@ -220,6 +202,7 @@ static SessionState
 session_play(Session *session, const AnswerSettings *answer)
 {
         session->record.result = RECORD_ANSWERED;
+        session_drop_inbox(session);
         target_leave(&session->target);
         answer_start(&session->answer, &session->client, (const char *const *)answer->commands,
                      answer->failure);
@@ -241,22 +224,37 @@ session_give_up(Session *session, Refusal refusal)
         return session_refuse(session, refusal);
 }
 
+/* What looking for a server has come to. */
+static SessionState
+session_follow(Session *session, TargetResult result)
+{
+        switch (result) {
+        case TARGET_DIALING:
+                session_debug(session, "server %s", session->target.server->name);
+                return SESSION_DIALING;
+        case TARGET_NONE:
+                return SESSION_CHOOSING;
+        case TARGET_SHORT:
+                worker_note_short(session->worker, session->target.error);
+                return session_give_up(session, REFUSAL_FULL);
+        }
+
+        g_assert_not_reached();
+}
+
 static SessionState
 choosing_step(Session *session)
 {
         gint64 now = session_now(session);
+        TargetResult result;
+        bool is_odd;
 
         if (!session->route) {
-                switch (inbox_find_route(&session->inbox, session->settings, session_pool(session),
-                                         &session->route)) {
-                case INBOX_ROUTE_BAD:
+                if (!inbox_find_route(&session->inbox, session->settings, session_pool(session),
+                                      &session->route, &is_odd))
                         return session_refuse(session, REFUSAL_BADREQUEST);
-                case INBOX_ROUTE_ODD:
+                if (is_odd)
                         record_log_odd_path(&session->record);
-                        break;
-                case INBOX_ROUTE_GOOD:
-                        break;
-                }
                 if (!session->route)
                         return session_refuse(session, REFUSAL_NOROUTE);
 
@@ -268,10 +266,10 @@ choosing_step(Session *session)
                 return session_play(session, session->route->answer);
         if (now >= session->setup_end)
                 return session_give_up(session, REFUSAL_TIMEOUT);
-        if (target_find(&session->target, session->route, now)) {
-                session_debug(session, "server %s", session->target.server->name);
-                return SESSION_DIALING;
-        }
+
+        result = target_find(&session->target, session->route, now);
+        if (result != TARGET_NONE)
+                return session_follow(session, result);
 
         return session_give_up(session,
                                session->target.was_unreached ? REFUSAL_NOSERVER : REFUSAL_FULL);
@@ -291,15 +289,15 @@ session_begin_relay(Session *session, size_t sent)
         target_settle(&session->target);
         session->record.result = RECORD_SERVED;
         session->record.server = session->target.server->name;
-        session->record.set_up = session->active = session_now(session);
+        session->record.set_up = session_now(session);
 
         buffer_consume(&relay->to_server.held, pool, sent);
         relay->to_server.passed = (uint32_t)buffer_length(&relay->to_server.held);
-        relay_start(relay, &session->client, &session->server, session->route);
+        relay_start(relay, &session->client, &session->server, session->route,
+                    session_now(session));
         ahead = inbox_get_ahead(&session->inbox, &n);
         agi_dialogue_reply(&relay->dialogue, ahead, n);
-        session->record.bytes_in = buffer_length(&session->inbox.bytes);
-        inbox_clear(&session->inbox, pool);
+        session_drop_inbox(session);
 
         return SESSION_RELAYING;
 }
@@ -310,21 +308,42 @@ session_watch(Session *session, Stream *stream)
         return stream_watch(stream, worker_get_loop(session->worker), session_advance, session);
 }
 
+/* What is dialed can't be reached for @error: its next address, or another server. */
 static SessionState
 session_redial(Session *session, int error)
 {
         session_debug(session, "server %s: %s", session->target.server->name, g_strerror(error));
 
-        return target_redial(&session->target, error, session_now(session)) ? SESSION_DIALING
-                                                                            : SESSION_CHOOSING;
+        return session_follow(session,
+                              target_redial(&session->target, error, session_now(session)));
 }
 
-static void session_set_deadline(Session *session);
+/* Gives the server the environment; that also tells whether it is connected. */
+static StreamResult
+session_greet_server(Session *session, size_t *sent)
+{
+        Buffer *out = &session->relay.to_server.held;
+        BufferPool *pool = session_pool(session);
+        const Endpoint *endpoint = session->target.server->endpoint;
+        StreamResult result = stream_handshake(&session->server);
+
+        if (result != STREAM_OK)
+                return result;
+        if (!stream_can_write(&session->server))
+                return STREAM_WAIT;
+
+        inbox_write(&session->inbox, session->settings, &session->record.client,
+                    session->route->rewrite_host ? endpoint->authority : NULL, out, pool);
+        result = stream_write(&session->server, buffer_data(out), buffer_length(out), sent);
+        if (result != STREAM_OK)
+                buffer_clear(out, pool);
+
+        return result;
+}
 
 static SessionState
 dialing_step(Session *session)
 {
-        Buffer *out = &session->relay.to_server.held;
         SessionState next = SESSION_DIALING;
 
         if (!inbox_read_ahead(&session->inbox, &session->client, session_pool(session))) {
@@ -332,27 +351,21 @@ dialing_step(Session *session)
                 return session_abandon(session);
         }
 
-        while (next == SESSION_DIALING) {
-                const Endpoint *endpoint = session->target.server->endpoint;
-                StreamResult result = stream_handshake(&session->server);
+        while (next == SESSION_DIALING && stream_is_open(&session->server)) {
                 size_t sent = 0;
+                StreamResult result = session_greet_server(session, &sent);
+                int error =
+                        result == STREAM_BROKEN ? stream_get_error(&session->server) : ECONNRESET;
 
-                if (result == STREAM_OK) {
-                        inbox_write(&session->inbox, session->settings, &session->record.client,
-                                    session->route->rewrite_host ? endpoint->authority : NULL, out,
-                                    session_pool(session));
-                        result = stream_write(&session->server, buffer_data(out),
-                                              buffer_length(out), &sent);
-                        if (result == STREAM_OK && session_watch(session, &session->server))
-                                return session_begin_relay(session, sent);
-                        buffer_clear(out, session_pool(session));
+                if (result == STREAM_OK || result == STREAM_WAIT) {
+                        if (session_watch(session, &session->server))
+                                return result == STREAM_OK ? session_begin_relay(session, sent)
+                                                           : SESSION_DIALING;
+                        error = errno;
+                        buffer_clear(&session->relay.to_server.held, session_pool(session));
                 }
-                if (result == STREAM_WAIT && session_watch(session, &session->server))
-                        break;
 
-                next = session_redial(session, result == STREAM_BROKEN
-                                                       ? stream_get_error(&session->server)
-                                                       : ENOMEM);
+                next = session_redial(session, error);
                 if (next == SESSION_DIALING)
                         session_set_deadline(session);
         }
@@ -368,12 +381,26 @@ dialing_get_limit(const Session *session)
         return MIN(target_get_limit(&session->target, now), MAX(session->setup_end - now, 0));
 }
 
-/* The address that is being dialed has had its time. When that was the session's, choosing will say
- * so. */
+/* The address that is being dialed has had its time. When that was the session's, it says nothing
+ * about the server, and choosing will tell the client. */
 static SessionState
 dialing_expire(Session *session)
 {
-        return session_redial(session, ETIMEDOUT);
+        if (session_now(session) < session->setup_end)
+                return session_redial(session,
+                                      stream_is_open(&session->server) ? ETIMEDOUT : EAGAIN);
+
+        target_leave(&session->target);
+        session->target.error = ETIMEDOUT;
+
+        return SESSION_CHOOSING;
+}
+
+/* What is left of @limit, which counts from @since. */
+static gint64
+limit_left(gint64 limit, gint64 since, gint64 now)
+{
+        return limit == FOREVER ? FOREVER : MAX(limit - (now - since), 0);
 }
 
 /* relaying */
@@ -381,9 +408,9 @@ dialing_expire(Session *session)
 static SessionState
 relaying_step(Session *session)
 {
-        RelayResult result = relay_run(&session->relay, session_pool(session));
+        RelayResult result =
+                relay_run(&session->relay, session_pool(session), session_now(session));
 
-        session->active = session_now(session);
         if (session->relay.server_failed && session->target.server) {
                 session->record.result = RECORD_BROKEN;
                 record_note_failure(&session->record, session->relay.server_error,
@@ -393,6 +420,8 @@ relaying_step(Session *session)
 
         switch (result) {
         case RELAY_RUNNING:
+                if (relay_is_half_ended(&session->relay))
+                        session_set_deadline(session);
                 return SESSION_RELAYING;
         case RELAY_ENDED:
                 return SESSION_CLOSED;
@@ -403,39 +432,36 @@ relaying_step(Session *session)
         g_assert_not_reached();
 }
 
+/* The deadline isn't moved at each event; when it comes too early, it is set anew. */
 static gint64
 relaying_get_limit(const Session *session)
 {
-        gint64 now = session_now(session);
-        gint64 limit = quiet_get_limit(session->route, relay_awaits_command(&session->relay),
-                                       session->active, now);
-
-        if (!session->has_keepalive)
-                limit = MIN(limit, quiet_get_left(KEEPALIVE_AFTER, session->record.set_up, now));
-
-        return limit;
+        return relay_get_limit(&session->relay, session_now(session));
 }
 
 static SessionState
 relaying_expire(Session *session)
 {
-        gint64 now = session_now(session);
+        SessionState next;
 
-        if (!session->has_keepalive &&
-            quiet_get_left(KEEPALIVE_AFTER, session->record.set_up, now) == 0) {
-                session->has_keepalive = true;
-                if (stream_is_open(&session->server))
-                        fd_set_keepalive(session->server.fd);
+        switch (relay_check_time(&session->relay, session_now(session))) {
+        case RELAY_IN_TIME:
+                return SESSION_RELAYING;
+        case RELAY_UNENDED:
+                return SESSION_CLOSED;
+        case RELAY_IDLE:
+                session->record.reason = "IDLE";
+                break;
+        case RELAY_THINK:
+                session->record.reason = "THINK";
+                break;
         }
 
-        session->record.reason = quiet_get_fault(
-                session->route, relay_awaits_command(&session->relay), session->active, now);
-        if (!session->record.reason)
-                return SESSION_RELAYING;
-
+        /* After that nobody waits for what the client is still executing. */
         relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT);
+        next = relaying_step(session);
 
-        return relaying_step(session);
+        return next == SESSION_RELAYING ? SESSION_LINGERING : next;
 }
 
 /* answering and refusing */
@@ -460,13 +486,7 @@ answering_step(Session *session)
 static gint64
 answering_get_limit(const Session *session)
 {
-        return quiet_get_left(session->route->idle_timeout, session->active, session_now(session));
-}
-
-static gint64
-refusing_get_limit(const Session *session)
-{
-        return REPORT_TIMEOUT;
+        return limit_left(session->route->idle_timeout, session->active, session_now(session));
 }
 
 static SessionState
@@ -487,30 +507,17 @@ lingering_step(Session *session)
                        : SESSION_CLOSED;
 }
 
-static gint64
-lingering_get_limit(const Session *session)
-{
-        return LINGER_TIMEOUT;
-}
-
-static SessionState
-lingering_expire(Session *session)
-{
-        return SESSION_CLOSED;
-}
-
 static const SessionStateRow session_states[] = {
-        [SESSION_GREETING] = { "greeting", greeting_step, reading_get_limit, reading_expire },
-        [SESSION_READING] = { "reading", reading_step, reading_get_limit, reading_expire },
-        [SESSION_CHOOSING] = { "choosing", choosing_step, NULL, NULL },
-        [SESSION_DIALING] = { "dialing", dialing_step, dialing_get_limit, dialing_expire },
-        [SESSION_RELAYING] = { "relaying", relaying_step, relaying_get_limit, relaying_expire },
-        [SESSION_ANSWERING] = { "answering", answering_step, answering_get_limit,
-                                answering_expire },
-        [SESSION_REFUSING] = { "refusing", answering_step, refusing_get_limit, answering_expire },
-        [SESSION_LINGERING] = { "lingering", lingering_step, lingering_get_limit,
-                                lingering_expire },
-        [SESSION_CLOSED] = { "closed", NULL, NULL, NULL },
+        [SESSION_GREETING] = { "greeting", greeting_step, reading_expire, 0, reading_get_limit },
+        [SESSION_READING] = { "reading", reading_step, reading_expire, 0, reading_get_limit },
+        [SESSION_CHOOSING] = { "choosing", choosing_step, NULL, FOREVER },
+        [SESSION_DIALING] = { "dialing", dialing_step, dialing_expire, 0, dialing_get_limit },
+        [SESSION_RELAYING] = { "relaying", relaying_step, relaying_expire, 0, relaying_get_limit },
+        [SESSION_ANSWERING] = { "answering", answering_step, answering_expire, 0,
+                                answering_get_limit },
+        [SESSION_REFUSING] = { "refusing", answering_step, answering_expire, REPORT_TIMEOUT },
+        [SESSION_LINGERING] = { "lingering", lingering_step, NULL, LINGER_TIMEOUT },
+        [SESSION_CLOSED] = { "closed", NULL, NULL, FOREVER },
 };
 
 static void
@@ -519,24 +526,21 @@ session_close(Session *session)
         Record *record = &session->record;
         BufferPool *pool = session_pool(session);
 
-        record->truncated = session->client.truncated   ? "client"
-                            : session->server.truncated ? "server"
-                                                        : NULL;
+        session_drop_inbox(session);
+        record_note_ends(record, &session->client, &session->server);
         deadline_stop(&session->deadline);
         target_leave(&session->target);
         stream_close(&session->client);
 
         record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
-        record->bytes_in += buffer_length(&session->inbox.bytes) + session->relay.to_server.bytes +
-                            session->answer.bytes_in;
+        record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
         record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
         record_log(record, session->settings->log_sessions, session_now(session));
 
-        inbox_clear(&session->inbox, pool);
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);
         target_clear(&session->target);
-        worker_bury(session->worker, session);
+        worker_bury(session->worker, session, session->refusal == REFUSAL_NONE);
 }
 
 static void session_on_deadline(void *data);
@@ -545,7 +549,7 @@ static void
 session_set_deadline(Session *session)
 {
         const SessionStateRow *row = &session_states[session->state];
-        gint64 limit = row->get_limit ? row->get_limit(session) : FOREVER;
+        gint64 limit = row->get_limit ? row->get_limit(session) : row->limit;
 
         if (limit == FOREVER)
                 deadline_stop(&session->deadline);
@@ -563,8 +567,11 @@ session_enter(Session *session, SessionState state)
         switch (state) {
         case SESSION_REFUSING:
                 target_leave(&session->target);
-                inbox_clear(&session->inbox, session_pool(session));
+                session_drop_inbox(session);
                 answer_start(&session->answer, &session->client, session->report, true);
+                break;
+        case SESSION_LINGERING:
+                target_leave(&session->target);
                 break;
         case SESSION_CLOSED:
                 session_close(session);
@@ -575,7 +582,6 @@ session_enter(Session *session, SessionState state)
         case SESSION_DIALING:
         case SESSION_RELAYING:
         case SESSION_ANSWERING:
-        case SESSION_LINGERING:
                 break;
         }
 
@@ -600,13 +606,13 @@ static void
 session_on_deadline(void *data)
 {
         Session *session = data;
-        SessionState next = session_states[session->state].expire(session);
+        const SessionStateRow *row = &session_states[session->state];
+        SessionState next = row->expire ? row->expire(session) : SESSION_CLOSED;
 
-        if (next == session->state) {
+        if (next == session->state)
                 session_set_deadline(session);
-                return;
-        }
-        session_enter(session, next);
+        else
+                session_enter(session, next);
         session_advance(session);
 }
 
@@ -625,10 +631,10 @@ session_new(Worker *worker,
         session->target.stream = &session->server;
         session->record.id = worker_make_session_id(worker);
         session->record.client = *client;
-        session->record.listener = listener->name;
+        session->record.listener = listener ? listener->name : NULL;
         session->record.started = session_now(session);
         agi_env_init(&session->inbox.env);
-        stream_open(&session->client, fd, listener->credentials);
+        stream_open(&session->client, fd, listener ? listener->credentials : NULL);
 
         return session;
 }
@@ -642,9 +648,8 @@ session_start(Session *session, Refusal refusal)
 
         /* The first bytes have usually been there before; what comes from now on is an event. */
         if (session->state != SESSION_CLOSED && !session_watch(session, &session->client)) {
-                session->record.result = RECORD_REFUSED;
                 session->record.error = errno;
-                session_enter(session, SESSION_CLOSED);
+                session_cut(session);
         }
 }
 
@@ -655,8 +660,9 @@ session_cut(Session *session)
 
         switch (session->state) {
         case SESSION_RELAYING:
+                session->relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
                 relay_fail_server(&session->relay, pool, ECANCELED);
-                relay_run(&session->relay, pool);
+                relay_run(&session->relay, pool, session_now(session));
                 break;
         case SESSION_GREETING:
         case SESSION_READING:
@@ -685,12 +691,6 @@ session_free(Session *session)
         record_clear(&session->record);
         settings_unref(session->settings);
         g_free(session);
-}
-
-bool
-session_has_place(const Session *session)
-{
-        return session->refusal == REFUSAL_NONE;
 }
 
 GList *

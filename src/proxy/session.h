@@ -17,7 +17,8 @@
 
 typedef struct Session Session;
 
-/* Takes @fd, a connection from @client to @listener, which belongs to @settings; refs @settings. */
+/* Takes @fd, a connection from @client to @listener, which belongs to @settings (NULL: to none);
+ * refs @settings. */
 Session *session_new(Worker *worker,
                      int fd,
                      const Address *client,
@@ -28,14 +29,11 @@ Session *session_new(Worker *worker,
  * before this returns. */
 void session_start(Session *session, Refusal refusal);
 
-/* Ends it now: the client is told FAILURE as far as the kernel takes it. */
+/* Ends it now: the client is told FAILURE, unless its server had ended already. */
 void session_cut(Session *session);
 
 /* Frees a session that is over. */
 void session_free(Session *session);
-
-/* True while it counts towards the proxy's MaxSessions=: it was not refused from the first. */
-bool session_has_place(const Session *session);
 
 /* For the worker's list of its sessions. */
 GList *session_get_link(Session *session);

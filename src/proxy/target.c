@@ -10,6 +10,8 @@
 
 #include "base/log-id.h"
 
+#define RETRY_INTERVAL (20 * G_TIME_SPAN_MILLISECOND) /* of a Unix socket whose queue is full */
+
 static void
 target_note_full(const ServerSettings *server, bool is_full, gint64 now)
 {
@@ -30,8 +32,6 @@ target_note_dial(Target *target, int error)
         const char *cause = target->failure ? target->failure : g_strerror(error);
 
         target->error = error;
-        if (!error)
-                g_clear_pointer(&target->failure, g_free);
         if (error)
                 target->was_unreached = true;
         if (!server_note_dial(target->server->server, error == 0))
@@ -43,84 +43,111 @@ target_note_dial(Target *target, int error)
                          error ? "can't be reached" : "is back", error ? cause : "connected");
 }
 
-/* Begins to connect to the next address; false when there is none left. */
-static bool
+/* Begins to connect to the next address. */
+static DialResult
 target_dial(Target *target, int *error)
 {
+        DialResult result;
         int fd;
 
         stream_close(target->stream);
-        fd = dial_next(&target->dial, error);
-        if (fd < 0)
-                return false;
+        result = dial_next(&target->dial, &fd, error);
+        if (result == DIAL_BEGUN)
+                stream_open(target->stream, fd, target->server->credentials);
 
-        stream_open(target->stream, fd, target->server->credentials);
-
-        return true;
+        return result;
 }
 
-/* Reserves a place at @server and begins to dial it; false when another one has to be found. */
-static bool
+/* What a dial has come to; one that went wrong with @error, or by itself, gives the place back. */
+static TargetResult
+target_conclude(Target *target, DialResult result, int error)
+{
+        switch (result) {
+        case DIAL_BEGUN:
+        case DIAL_BUSY:
+                return TARGET_DIALING;
+        case DIAL_NONE:
+                target_note_dial(target, error);
+                target_leave(target);
+                return TARGET_NONE;
+        case DIAL_SHORT:
+                /* Nothing that the server could help. */
+                target->error = error;
+                target_leave(target);
+                return TARGET_SHORT;
+        }
+
+        g_assert_not_reached();
+}
+
+/* Reserves a place at @server and begins to dial it. */
+static TargetResult
 target_try(Target *target, ServerSettings *server, gint64 now)
 {
         bool has_room = server_reserve(server->server, server->max_sessions);
-        int error = EHOSTUNREACH; /* its name has never been resolved */
+        DialResult result = DIAL_NONE;
+        int error;
 
         g_clear_pointer(&target->failure, g_free);
         target_note_full(server, !has_room, now);
         if (!has_room)
-                return false;
+                return TARGET_NONE;
 
         target->server = server;
         target->end = now + MIN(server->connect_timeout, G_TIME_SPAN_DAY);
         dial_start(&target->dial, server_get_addresses(server->server));
-        if (dial_get_left(&target->dial) > 0 && target_dial(target, &error))
-                return true;
+        if (dial_get_left(&target->dial) > 0)
+                result = target_dial(target, &error);
+        else
+                error = EHOSTUNREACH; /* its name has never been resolved */
 
-        target_note_dial(target, error);
-        target_leave(target);
-
-        return false;
+        return target_conclude(target, result, error);
 }
 
-bool
+TargetResult
 target_find(Target *target, RouteSettings *route, gint64 now)
 {
         ServerSettings *server;
 
         while ((server = balance_next(&target->balance, route))) {
-                if (target_try(target, server, now))
-                        return true;
+                TargetResult result = target_try(target, server, now);
+
+                if (result != TARGET_NONE)
+                        return result;
         }
 
-        return false;
+        return TARGET_NONE;
 }
 
-bool
+TargetResult
 target_redial(Target *target, int error, gint64 now)
 {
+        DialResult result = DIAL_NONE;
         int next_error;
 
         g_free(target->failure);
         target->failure = g_strdup(stream_get_failure(target->stream));
-        if (now < target->end && target_dial(target, &next_error))
-                return true;
+        if (now < target->end)
+                result = target_dial(target, &next_error);
 
-        target_note_dial(target, error);
-        target_leave(target);
-
-        return false;
+        return target_conclude(target, result, result == DIAL_SHORT ? next_error : error);
 }
 
 gint64
 target_get_limit(const Target *target, gint64 now)
 {
-        return MAX(target->end - now, 0) / (gint64)(dial_get_left(&target->dial) + 1);
+        gint64 left = MAX(target->end - now, 0);
+
+        if (!stream_is_open(target->stream))
+                return MIN(left, RETRY_INTERVAL);
+
+        return left / (gint64)(dial_get_left(&target->dial) + 1);
 }
 
 void
 target_settle(Target *target)
 {
+        g_clear_pointer(&target->failure, g_free);
         target_note_dial(target, 0);
         balance_clear(&target->balance);
         dial_clear(&target->dial);

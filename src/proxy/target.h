@@ -28,13 +28,18 @@ typedef struct Target {
         Dial dial;
 } Target;
 
-/* Finds the next server of @route that has room and begins to dial it: then the stream is open,
- * connecting or connected. False when each has been tried. */
-bool target_find(Target *target, RouteSettings *route, gint64 now);
+typedef enum TargetResult {
+        TARGET_DIALING, /* an address is being dialed: the stream is open, unless it has to wait a
+                           little */
+        TARGET_NONE,    /* nothing is left to try, and no place held */
+        TARGET_SHORT,   /* this process has no descriptor or memory to dial with; likewise */
+} TargetResult;
 
-/* The dial failed with @error: begins with the server's next address. False when none is left, or
- * no time, and then the place has been given back. */
-bool target_redial(Target *target, int error, gint64 now);
+/* Finds the next server of @route that has room and begins to dial it. */
+TargetResult target_find(Target *target, RouteSettings *route, gint64 now);
+
+/* The dial failed with @error: goes on with the server's next address. */
+TargetResult target_redial(Target *target, int error, gint64 now);
 
 /* How long the address that is being dialed may take: its share of what the server has left. */
 gint64 target_get_limit(const Target *target, gint64 now);

@@ -22,10 +22,6 @@
 
 #define PAUSE (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
 
-/* Sessions that only tell their client why it is refused and so have no place; beyond these a
- * client is told just FAILURE. Each has one descriptor: see PROXY_SPARE_DESCRIPTORS. */
-#define MAX_REFUSALS 24
-
 /* Where new connections come from; the owner of a watch on a listener. */
 typedef struct Door {
         Worker *worker;
@@ -44,7 +40,6 @@ struct Worker {
         GPtrArray *doors; /* of Door */
         GQueue live;      /* of Session */
         GQueue closed;    /* of Session: freed at the end of the turn */
-        unsigned refusals;
         int spare_fd;
         Deadline pause;
         gint64 clock_offset; /* from the monotonic to the real time */
@@ -62,71 +57,95 @@ worker_open_spare(Worker *worker)
                 worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* What is told when a shortage of any kind is over. */
+static unsigned
+worker_take_turned_away(Worker *worker)
+{
+        return __atomic_exchange_n(&worker->shared->turned_away, 0, __ATOMIC_RELAXED);
+}
+
 static void
 worker_note_full(Worker *worker, bool is_full)
 {
         WorkerShared *shared = worker->shared;
+        unsigned max = __atomic_load_n(&shared->max_sessions, __ATOMIC_RELAXED);
         gint64 now = loop_now(worker->loop);
 
-        if (is_full ? notice_raise(&shared->full, now) : notice_lower(&shared->full, now))
-                g_log_structured(
-                        G_LOG_DOMAIN, is_full ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                        "MESSAGE_ID", LOG_ID_LIMIT, "MESSAGE",
-                        is_full ? "all of MaxSessions=%u are taken: new sessions are refused"
-                                : "fewer than MaxSessions=%u sessions again: new ones are taken",
-                        __atomic_load_n(&shared->max_sessions, __ATOMIC_RELAXED));
+        if (is_full && notice_raise(&shared->full, now))
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_LIMIT,
+                                 "MESSAGE",
+                                 "all of MaxSessions=%u are taken: new sessions are refused", max);
+        else if (!is_full && notice_lower(&shared->full, now))
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_LIMIT,
+                                 "MESSAGE",
+                                 "fewer than MaxSessions=%u sessions: new ones are taken again; %u "
+                                 "were refused without a record",
+                                 max, worker_take_turned_away(worker));
 }
 
-static void
+void
 worker_note_short(Worker *worker, int error)
 {
         WorkerShared *shared = worker->shared;
         gint64 now = loop_now(worker->loop);
 
-        if (error ? notice_raise(&shared->short_of, now) : notice_lower(&shared->short_of, now))
-                g_log_structured(
-                        G_LOG_DOMAIN, error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                        "MESSAGE_ID", LOG_ID_RESOURCES, "MESSAGE",
-                        error ? "can't accept: %s; new sessions are refused, running ones go on"
-                              : "accepting again: %s",
-                        g_strerror(error));
+        if (error && notice_raise(&shared->short_of, now))
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_RESOURCES,
+                                 "MESSAGE",
+                                 "%s: new sessions are refused, running ones go on; raise "
+                                 "LimitNOFILE= or lower MaxSessions=",
+                                 g_strerror(error));
+        else if (!error && notice_lower(&shared->short_of, now))
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_RESOURCES,
+                                 "MESSAGE",
+                                 "new sessions are taken again; %u were refused without a record",
+                                 worker_take_turned_away(worker));
 }
 
 /* The least that a client can be told. Takes @fd. */
 static void
-tell_failure(int fd)
+worker_turn_away(Worker *worker, int fd)
 {
         static const char failure[] = "FAILURE\n";
         fd_auto int own = fd;
 
         if (send(own, failure, strlen(failure), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
                 shutdown(own, SHUT_WR);
+        __atomic_add_fetch(&worker->shared->turned_away, 1, __ATOMIC_RELAXED);
+}
+
+/* Whether @client may come in by this door. */
+static bool
+door_is_open_to(const Door *door, const Address *client)
+{
+        const GArray *allow = door->listener_settings ? door->listener_settings->allow : NULL;
+
+        return allow && (allow->len == 0 ||
+                         address_range_match((const void *)allow->data, allow->len, client));
 }
 
 static void
 worker_admit(Worker *worker, Door *door, int fd, const Address *client)
 {
-        const GArray *allow = door->listener_settings->allow;
+        WorkerShared *shared = worker->shared;
+        unsigned max = __atomic_load_n(&shared->max_sessions, __ATOMIC_RELAXED);
         Refusal refusal = REFUSAL_NONE;
         Session *session;
 
-        if (allow->len > 0 &&
-            !address_range_match((const AddressRange *)allow->data, allow->len, client)) {
+        if (!door_is_open_to(door, client)) {
                 refusal = REFUSAL_DENIED;
-        } else if (!places_reserve(
-                           &worker->shared->places,
-                           __atomic_load_n(&worker->shared->max_sessions, __ATOMIC_RELAXED))) {
-                refusal = REFUSAL_FULL;
-        }
-        if (refusal != REFUSAL_DENIED)
+        } else {
+                if (!places_reserve(&shared->places, max))
+                        refusal = REFUSAL_FULL;
                 worker_note_full(worker, refusal == REFUSAL_FULL);
+        }
 
-        if (refusal != REFUSAL_NONE) {
-                if (worker->refusals >= MAX_REFUSALS) {
-                        tell_failure(fd);
-                        return;
-                }
-                worker->refusals++;
+        /* Strangers don't use up what is kept for telling callers that it is full. */
+        if (refusal != REFUSAL_NONE &&
+            !places_reserve(&shared->refusals, refusal == REFUSAL_DENIED ? WORKER_MAX_REFUSALS / 4
+                                                                         : WORKER_MAX_REFUSALS)) {
+                worker_turn_away(worker, fd);
+                return;
         }
 
         session = session_new(worker, fd, client, door->settings, door->listener_settings);
@@ -136,33 +155,37 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
 
 static void worker_watch_doors(void *data);
 
-/* No descriptor or no memory: whoever is next is refused with the spare descriptor, or, when even
- * that can't be, accepting pauses. */
-static void
+/* No descriptor or no memory: whoever is next is refused with the spare descriptor. False when even
+ * that can't be: then accepting pauses. */
+static bool
 worker_accept_short(Worker *worker, Door *door, int error)
 {
-        bool out_of_fds = error == EMFILE || error == ENFILE;
         Address client;
         int fd;
 
         worker_note_short(worker, error);
 
-        if (out_of_fds && worker->spare_fd >= 0) {
+        if ((error == EMFILE || error == ENFILE) && worker->spare_fd >= 0) {
+                bool any;
+
                 fd_clear(&worker->spare_fd);
-                if (listener_accept(door->listener, &fd, &client) == LISTENER_ACCEPTED)
-                        tell_failure(fd);
+                any = listener_accept(door->listener, &fd, &client) == LISTENER_ACCEPTED;
+                if (any)
+                        worker_turn_away(worker, fd);
                 worker_open_spare(worker);
                 if (worker->spare_fd >= 0)
-                        return;
+                        return any;
         }
 
         for (unsigned i = 0; i < worker->doors->len; i++)
                 watch_stop(&((Door *)worker->doors->pdata[i])->watch);
         deadline_start(&worker->pause, worker->loop, PAUSE, worker_watch_doors, worker);
+
+        return false;
 }
 
-/* Accepts up to @n connections; false when nobody is waiting any more, or can't be accepted. */
-static bool
+/* Accepts up to @n connections. */
+static void
 door_accept(Door *door, unsigned n)
 {
         Worker *worker = door->worker;
@@ -176,22 +199,23 @@ door_accept(Door *door, unsigned n)
                         worker_admit(worker, door, fd, &client);
                         break;
                 case LISTENER_EMPTY:
-                        return false;
+                        return;
                 case LISTENER_NO_RESOURCES:
-                        worker_accept_short(worker, door, errno);
-                        return false;
+                        if (!worker_accept_short(worker, door, errno))
+                                return;
+                        break;
                 }
         }
-
-        return true;
 }
 
 static void
 door_on_event(void *data, uint32_t events)
 {
-        /* One a turn: a second accept() is a system call for nothing most of the time, and the
-         * event stays as long as somebody waits. */
-        door_accept(data, 1);
+        Door *door = data;
+
+        /* A second accept() is mostly a system call for nothing, and the event stays as long as
+         * somebody waits; but in a turn with much else to do it would be long until the next. */
+        door_accept(door, 1 + loop_get_n_events(door->worker->loop) / 16);
 }
 
 static void
@@ -232,7 +256,7 @@ worker_empty_queues(Worker *worker, GPtrArray *doors)
 
                 /* A socket that systemd keeps is left to whoever has it next. */
                 if (!listener_get_passed_name(door->listener))
-                        door_accept(door, G_MAXUINT);
+                        door_accept(door, LISTENER_BACKLOG);
                 watch_stop(&door->watch);
         }
 }
@@ -365,17 +389,13 @@ worker_has_answered(const Worker *worker)
 }
 
 void
-worker_bury(Worker *worker, Session *session)
+worker_bury(Worker *worker, Session *session, bool has_place)
 {
         GList *link = session_get_link(session);
 
         g_queue_unlink(&worker->live, link);
         g_queue_push_tail_link(&worker->closed, link);
-        if (session_has_place(session)) {
-                places_release(&worker->shared->places);
-        } else {
-                worker->refusals--;
-        }
+        places_release(has_place ? &worker->shared->places : &worker->shared->refusals);
 }
 
 static void

@@ -21,16 +21,25 @@
 typedef struct Worker Worker;
 typedef struct Session Session;
 
+/* Sessions that only tell their client why it is refused, and so have no place, that there may be
+ * at a time; beyond these a client is told just FAILURE. Each has one descriptor. */
+#define WORKER_MAX_REFUSALS 64
+
+/* Descriptors that a worker has of its own: its epoll set, its wake-up, and a spare one. */
+#define WORKER_DESCRIPTORS 3
+
 /* What all workers of a proxy share. */
 typedef struct WorkerShared {
         Places places;         /* one for each session */
         unsigned max_sessions; /* atomic: how many of them */
+        Places refusals;       /* sessions that only tell why they are refused */
+        unsigned turned_away;  /* atomic: connections that were told FAILURE and no more */
         Notice full;           /* all are taken */
         Notice short_of;       /* descriptors or memory */
 } WorkerShared;
 
-/* A listening socket and what is configured about it, which belongs to the settings it comes with.
- */
+/* A listening socket and what is configured about it, which belongs to the settings it comes with;
+ * NULL for one that systemd handed over and no listener wants: whoever comes there is denied. */
 typedef struct WorkerDoor {
         Listener *listener;
         const ListenerSettings *settings;
@@ -69,4 +78,10 @@ void worker_free(Worker *worker);
 Loop *worker_get_loop(Worker *worker);
 BufferPool *worker_get_pool(Worker *worker);
 uint64_t worker_make_session_id(Worker *worker);
-void worker_bury(Worker *worker, Session *session);
+
+/* Takes a session that is over; @has_place: it had a place of the proxy's, not being refused from
+ * the first. */
+void worker_bury(Worker *worker, Session *session, bool has_place);
+
+/* For a session that could not get a descriptor or memory: @error says which. */
+void worker_note_short(Worker *worker, int error);

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The proxies that are compared: how each is started on loopback, and what it costs.
 
-Each one gets the same job: sessions for 20 routes, one of which ("ivr") the benchmark calls, and the
-same socket options (TCP_NODELAY and keepalive on both sides) where it can set them. Only nginx and
-bench-relay can't route; they send everything to the one server.
+Each one gets the same job: sessions for 20 routes, one of which ("ivr") the benchmark calls, with
+TCP_NODELAY on both sides. Only nginx and bench-relay can't route; they send everything to the one
+server.
 """
 
 import os
@@ -65,13 +65,13 @@ class Process:
             **{'stdout': self.log, **options},
         )
 
-    def wait_until(self, condition):
+    def wait_until(self, condition, what='start'):
         deadline = time.monotonic() + START_TIMEOUT
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 log = (self.directory / 'log').read_text(errors='replace')
                 self.stop()
-                raise BenchError(f'{self.name} did not start:\n{log[-2000:]}')
+                raise BenchError(f'{self.name} did not {what}:\n{log[-2000:]}')
             time.sleep(0.01)
 
     def stop(self):
@@ -184,8 +184,8 @@ class Relay(Process):
 
 
 class HAProxy(Process):
-    """TCP mode. Once the block is whole, the path is cut out of it by a regular expression and looked
-    up in a map. Lean: without keepalive, and without the cache of lookups, which never hits."""
+    """TCP mode. Once the block is whole, the path is cut out by a regular expression and looked up
+    in a map. Lean: without keepalive, and without the cache of lookups, which never hits."""
 
     PATH = (
         r'"req.payload(0,0),regsub('

@@ -76,7 +76,7 @@ def measure_idle(bench, proxy, scenario):
         cpu = (result['at_end'] - at_start['cpu']) / result['commands'] / 1000
         values[count] = (at_start['memory'], cpu, at_start['descriptors'])
         # Every session still has its HANGUP to deliver.
-        proxy.wait_until(lambda most=descriptors: proxy.descriptors() <= most)
+        proxy.wait_until(lambda most=descriptors: proxy.descriptors() <= most, 'close them')
     few, many = values[10], values[bench.idle]
     return {
         'B/idle session': (many[0] - few[0]) / (bench.idle - 10),
@@ -279,31 +279,31 @@ def print_table(values):
     """
     names = list(values)
     metrics = list(next(iter(values.values()))[0])
-    best = None
+    references = find_references(values, metrics)
+    head = ''.join(f" {':' + name:>14}" for name in references)
     for metric in metrics:
-        if metric.startswith('CPU') and best is None:
-            rivals = [name for name in names if name.startswith('haproxy')]
-            if rivals:
-                best = min(rivals, key=lambda n: statistics.median(v[metric] for v in values[n]))
-        print(f"\n{metric:28} {'median':>10} {'spread':>8} {'min':>10}" + ratio_head(best, names))
+        print(f"\n{metric:28} {'median':>10} {'spread':>8} {'min':>10}" + head)
         for name in names:
             series = [value[metric] for value in values[name]]
             line = f'  {name:26} {statistics.median(series):10.2f} {spread(series):8.2f}'
             line += f' {min(series):10.2f}'
-            for other in (best, 'relay' if 'relay' in names else None):
-                if other:
-                    ratios = [
-                        mine[metric] / theirs[metric] if theirs[metric] else float('nan')
-                        for mine, theirs in zip(values[name], values[other])
-                    ]
-                    line += f' {statistics.median(ratios):12.3f}'
+            for other in references:
+                ratios = [
+                    mine[metric] / theirs[metric] if theirs[metric] else float('nan')
+                    for mine, theirs in zip(values[name], values[other])
+                ]
+                line += f' {statistics.median(ratios):14.3f}'
             print(line)
     sys.stdout.flush()
 
 
-def ratio_head(best, names):
-    head = f" {':' + best:>12}" if best else ''
-    return head + (f" {':relay':>12}" if 'relay' in names else '')
+def find_references(values, metrics):
+    """What the others are divided by: the better HAProxy of one and two threads, the lean one, and
+    the floor."""
+    cpu = next(metric for metric in metrics if metric.startswith('CPU'))
+    rivals = [name for name in ('haproxy-1', 'haproxy-2') if name in values]
+    best = sorted(rivals, key=lambda name: statistics.median(v[cpu] for v in values[name]))[:1]
+    return best + [name for name in ('haproxy-lean', 'relay') if name in values]
 
 
 def spread(series):

@@ -33,9 +33,11 @@ class CtlTest(unittest.TestCase):
         server = PretendServer(behaviour)
         try:
             result = run('call', f'agi://{server.authority}{path}', *arguments, **options)
+            session = server.accept()
+            server.wait_ended()
         finally:
             server.close()
-        return result, server.sessions[0]
+        return result, session
 
     def assert_ended(self, result, agistatus, exit_status):
         self.assertEqual(result.stdout.splitlines()[-1:], ['AGISTATUS=' + agistatus], result.stderr)

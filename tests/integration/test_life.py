@@ -58,6 +58,20 @@ class Life(IntegrationTest):
         self.assert_success(self.call())
         self.assertTrue(is_refused(path))
 
+    def test_server_by_name(self):
+        """Where its name leads to several addresses, all are tried."""
+        server = self.make_server()
+        self.start_one_route(server.authority.replace('127.0.0.1', 'localhost'))
+        self.assert_success(self.call())
+
+    def test_name_without_address_does_not_prevent_the_start(self):
+        good = self.make_server()
+        self.start_proxy(server_group('bad', 'nowhere.invalid'), server_group('good', good.address),
+                         route_group('bad', 'bad', 'bad'), route_group('all', '*', ['bad', 'good']))
+        self.proxy.wait_for_log('nowhere.invalid|server bad')
+        self.assert_success(self.call())
+        self.assert_refused(self.call('agi://h/bad'), 'NOSERVER')
+
     def test_own_and_passed_listeners_together(self):
         path = self.make_path('listener')
         server = self.make_server()
@@ -123,6 +137,17 @@ class Life(IntegrationTest):
             self.assertIn(status, ('SUCCESS', 'FAILURE'))
             if status == 'SUCCESS':
                 self.assertEqual(client.variables.get('SERVED'), 'yes', 'cut, and taken for success')
+
+    def test_passed_socket_that_no_listener_wants_denies(self):
+        """Its queue is open in any case: who comes is told so, and the socket stays good."""
+        server, sock, stray = self.make_server(), self.make_socket(), self.make_socket()
+        self.start_one_route(server, sockets={'main': sock, 'stray': stray})
+        self.proxy.wait_for_log(r'are denied: there is no \[Listener stray\]')
+        self.assert_refused(self.call(address=stray.getsockname()), 'DENIED')
+        self.assert_success(self.call())
+        self.proxy.stop()
+        self.start_one_route(server, sockets={'main': stray})
+        self.assert_success(self.call())
 
     def test_queue_of_a_passed_socket_is_left_to_the_next_process(self):
         """systemd keeps the socket open and starts us again for those who wait in it."""

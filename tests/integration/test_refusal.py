@@ -172,9 +172,11 @@ class Refusal(IntegrationTest):
         client = self.connect()
         client.send(environment())
         self.assertEqual((client.read_to_end(), client.ended), (b'FAILURE\n', 'FIN'))
-        client.send(b'x' * 300000)
+        for _ in range(10):
+            client.send(b'x' * 30000)
+            client.wait_delivered()
         client.send(b'HANGUP\n')
-        client.finish()
+        client.wait_delivered()
 
     def test_who_never_closes_is_closed(self):
         """After two seconds of patience the descriptor is free again."""

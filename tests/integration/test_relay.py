@@ -334,6 +334,19 @@ class Relay(IntegrationTest):
         session.reset()
         self.assertEqual((client.read_to_end(), client.ended), (b'FAILURE\n', 'FIN'))
 
+    def test_server_that_resets_after_the_hangup_has_ended(self):
+        """Many a script closes without reading the HANGUP; that is no failure."""
+        client, session = self.start_session()
+        session.send(b'NOOP 1\n')
+        self.assertEqual(client.read_line(), b'NOOP 1\n')
+        client.send(b'200 result=-1\nHANGUP\n')
+        self.assertEqual(session.read_line(), b'200 result=-1\n')
+        self.assertEqual(session.read_line(), b'HANGUP\n')
+        session.reset()
+        self.assertEqual((client.read_to_end(), client.ended), (b'', 'FIN'))
+        client.close()
+        self.proxy.wait_for_log(r': served, ')
+
     def test_server_that_breaks_with_commands_held(self):
         """What arrived whole is delivered."""
         client, session = self.start_session()
@@ -412,6 +425,19 @@ class Relay(IntegrationTest):
         client, session = self.start_session('IdleTimeout=300ms')
         self.assertEqual((client.read_to_end(), client.ended), (b'FAILURE\n', 'FIN'))
         session.read_to_end()
+
+    def test_idle_timeout_ends_a_command_under_way(self):
+        client, session = self.start_session('IdleTimeout=300ms')
+        session.send(b'EXEC Wait 1000\n')
+        self.assertEqual(client.read_to_end(), b'EXEC Wait 1000\nFAILURE\n')
+        self.proxy.wait_for_log(r': broken, IDLE ')
+
+    def test_idle_timeout_ends_what_the_server_has_left(self):
+        client, session = self.start_session('IdleTimeout=300ms')
+        session.send(b'EXEC Wait 1000\n')
+        session.finish()
+        self.assertEqual(client.read_to_end(), b'EXEC Wait 1000\n')
+        self.proxy.wait_for_log(r': served, IDLE, ')
 
     def test_idle_timeout_is_moved_by_either_side(self):
         client, session = self.start_session('IdleTimeout=300ms', 'Relay=bytes')

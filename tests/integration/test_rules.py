@@ -136,10 +136,8 @@ class Rules(IntegrationTest):
         client = self.connect()
         client.send(environment())
         self.assertEqual((client.read_to_end(), client.ended), (b'FAILURE\n', 'FIN'))
-        client.send(b'x' * 100000)
-        client.send(b'HANGUP\n')
-        client.finish()
-        self.assertFalse(client.sock.recv(1))
+        client.send(b'x' * 100000 + b'\nHANGUP\n')
+        client.wait_delivered()
 
     def test_rule_09_failure_is_never_glued_to_a_command(self):
         server = self.make_server(None)

@@ -18,6 +18,7 @@ typedef struct Fixture {
         int client_fd, server_fd; /* the far ends */
         Relay relay;
         RelayResult result;
+        gint64 now;
 } Fixture;
 
 static void
@@ -39,7 +40,7 @@ fixture_set_up(Fixture *fixture, const void *data)
         fixture->pool = buffer_pool_new();
         open_pair(&fixture->client, &fixture->client_fd);
         open_pair(&fixture->server, &fixture->server_fd);
-        relay_start(&fixture->relay, &fixture->client, &fixture->server, route);
+        relay_start(&fixture->relay, &fixture->client, &fixture->server, route, 0);
 }
 
 static void
@@ -62,7 +63,7 @@ run(Fixture *fixture)
 {
         fixture->client.readable = fixture->client.writable = true;
         fixture->server.readable = fixture->server.writable = true;
-        fixture->result = relay_run(&fixture->relay, fixture->pool);
+        fixture->result = relay_run(&fixture->relay, fixture->pool, ++fixture->now);
 }
 
 static void
@@ -229,10 +230,89 @@ test_failed_server_tells_failure(Fixture *fixture, const void *data)
         client_gets(fixture, "TWO\nFAILURE\n");
         expect_end(fixture->client_fd);
         expect_end(fixture->server_fd);
-        g_assert_cmpint(fixture->result, ==, RELAY_RUNNING); /* ONE is still being executed */
+        g_assert_cmpint(fixture->relay.server_error, ==, ECONNRESET);
+
+        /* ONE and TWO are still being executed, so this isn't over. */
+        g_assert_cmpint(fixture->result, ==, RELAY_RUNNING);
+        client_says(fixture, "200 result=0\n");
+        g_assert_cmpint(fixture->result, ==, RELAY_RUNNING);
+        end(&fixture->client_fd);
+        run(fixture);
+        g_assert_cmpint(fixture->result, ==, RELAY_ENDED);
+}
+
+static void
+test_failed_server_leaves_an_idle_client(Fixture *fixture, const void *data)
+{
+        server_says(fixture, "ONE\nSET VARIABLE X par");
+        client_gets(fixture, "ONE\n");
+        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET);
+        run(fixture);
+        client_gets(fixture, "FAILURE\n");
+        g_assert_cmpint(fixture->result, ==, RELAY_RUNNING);
         client_says(fixture, "200 result=0\n");
         g_assert_cmpint(fixture->result, ==, RELAY_FAILED);
-        g_assert_cmpint(fixture->relay.server_error, ==, ECONNRESET);
+}
+
+/* Closing with bytes unread resets; after a hang-up that is how many a script ends. */
+static void
+test_reset_is_a_failure(Fixture *fixture, const void *data)
+{
+        client_says(fixture, "200 result=0\n");
+        end(&fixture->server_fd);
+        run(fixture);
+        g_assert_true(fixture->relay.server_failed);
+        client_gets(fixture, "FAILURE\n");
+}
+
+static void
+test_reset_after_the_hangup_is_an_end(Fixture *fixture, const void *data)
+{
+        client_says(fixture, "HANGUP\n");
+        end(&fixture->server_fd);
+        run(fixture);
+        g_assert_false(fixture->relay.server_failed);
+        expect_end(fixture->client_fd);
+        end(&fixture->client_fd);
+        run(fixture);
+        g_assert_cmpint(fixture->result, ==, RELAY_ENDED);
+}
+
+/* The times are those that run() counts: microseconds from 1. */
+static void
+test_silence_is_noticed(Fixture *fixture, const void *data)
+{
+        Relay *relay = &fixture->relay;
+        gint64 think = 3 * G_TIME_SPAN_SECOND, idle = 9 * G_TIME_SPAN_SECOND;
+
+        server_says(fixture, "ONE\n");
+        relay_check_time(relay, fixture->now + RELAY_KEEPALIVE_AFTER);
+        g_assert_cmpint(relay_check_time(relay, fixture->now + idle - 1), ==, RELAY_IN_TIME);
+        g_assert_cmpint(relay_check_time(relay, fixture->now + idle), ==, RELAY_IDLE);
+        g_assert_cmpint(relay_get_limit(relay, fixture->now), ==, think);
+
+        client_says(fixture, "200 result=0\n");
+        g_assert_cmpint(relay_get_limit(relay, fixture->now + 1), ==, think - 1);
+        g_assert_cmpint(relay_check_time(relay, fixture->now + think - 1), ==, RELAY_IN_TIME);
+        g_assert_cmpint(relay_check_time(relay, fixture->now + think), ==, RELAY_THINK);
+}
+
+static void
+test_half_ended_session_ends(Fixture *fixture, const void *data)
+{
+        Relay *relay = &fixture->relay;
+
+        server_says(fixture, "ONE\n");
+        g_assert_false(relay_is_half_ended(relay));
+        shutdown(fixture->server_fd, SHUT_WR);
+        run(fixture);
+        g_assert_false(relay_is_half_ended(relay)); /* ONE may take hours */
+        client_says(fixture, "200 result=0\n");
+        g_assert_true(relay_is_half_ended(relay));
+        relay_check_time(relay, fixture->now + RELAY_KEEPALIVE_AFTER);
+        g_assert_cmpint(relay_get_limit(relay, fixture->now), ==, RELAY_END_TIMEOUT);
+        g_assert_cmpint(relay_check_time(relay, fixture->now + RELAY_END_TIMEOUT), ==,
+                        RELAY_UNENDED);
 }
 
 static void
@@ -337,9 +417,12 @@ test_knows_whose_turn_it_is(Fixture *fixture, const void *data)
         g_assert_false(relay_awaits_command(&fixture->relay));
 }
 
-static const RouteSettings lines = { .relay_bytes = false };
-static const RouteSettings bytes = { .relay_bytes = true };
-static const RouteSettings resets = { .on_server_failure = ON_SERVER_FAILURE_RESET };
+#define FOREVER .idle_timeout = G_MAXINT64, .think_timeout = G_MAXINT64
+static const RouteSettings lines = { FOREVER };
+static const RouteSettings bytes = { FOREVER, .relay_bytes = true };
+static const RouteSettings resets = { FOREVER, .on_server_failure = ON_SERVER_FAILURE_RESET };
+static const RouteSettings timed = { .idle_timeout = 9 * G_TIME_SPAN_SECOND,
+                                     .think_timeout = 3 * G_TIME_SPAN_SECOND };
 
 #define ADD(name, route, func)                                                                     \
         g_test_add("/relay/" name, Fixture, &(route), fixture_set_up, func, fixture_tear_down)
@@ -357,6 +440,11 @@ main(int argc, char **argv)
         ADD("client-end-is-passed-on", lines, test_client_end_is_passed_on);
         ADD("gone-client-ends-the-server", lines, test_gone_client_ends_the_server);
         ADD("failed-server-tells-failure", lines, test_failed_server_tells_failure);
+        ADD("failed-server-leaves-an-idle-client", lines, test_failed_server_leaves_an_idle_client);
+        ADD("reset-is-a-failure", lines, test_reset_is_a_failure);
+        ADD("reset-after-the-hangup-is-an-end", lines, test_reset_after_the_hangup_is_an_end);
+        ADD("silence-is-noticed", timed, test_silence_is_noticed);
+        ADD("half-ended-session-ends", lines, test_half_ended_session_ends);
         ADD("failure-is-not-glued", bytes, test_failure_is_not_glued_to_a_partial_line);
         ADD("failed-server-resets", resets, test_failed_server_resets);
         ADD("server-that-ended-does-not-fail", lines, test_server_that_ended_does_not_fail);

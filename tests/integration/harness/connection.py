@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One end of a connection, with everything that came and how it ended; sockets to begin with."""
 
+import fcntl
 import socket
 import struct
+import termios
 import time
 
-from .waiting import TIMEOUT
+from .waiting import TIMEOUT, wait_until
 
 FIN = 'FIN'
 RESET = 'RESET'
 
-# tcpi_state values in which the peer may still send.
+# Values of tcpi_state; the second are those in which the peer may still send.
+CLOSED = 7
 PEER_OPEN_STATES = {1, 4, 5}  # ESTABLISHED, FIN_WAIT1, FIN_WAIT2
 
 
@@ -111,13 +114,28 @@ class Connection:
             self.sock.settimeout(TIMEOUT)
         return self.unread()
 
-    def peer_is_open(self):
-        """False once the kernel has seen the peer's end, be it read already or not. TCP only."""
+    # The kernel's view; TCP only
+
+    def state(self):
+        """tcpi_state; CLOSED when it is closed by us, too."""
         try:
-            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         except OSError:
-            return False  # closed by us
-        return info[0] in PEER_OPEN_STATES
+            return CLOSED
+
+    def peer_is_open(self):
+        """False once the kernel has seen the peer's end, be it read already or not."""
+        return self.state() in PEER_OPEN_STATES
+
+    def wait_delivered(self):
+        """Until the peer's kernel has taken all that was sent; it must not answer with a reset."""
+        def unacknowledged():
+            return struct.unpack('i', fcntl.ioctl(self.sock, termios.TIOCOUTQ, b'\0' * 4))[0]
+
+        wait_until(lambda: self.state() == CLOSED or unacknowledged() == 0,
+                   'what was sent to be acknowledged')
+        if self.state() == CLOSED:
+            raise AssertionError('what was sent was answered with a reset')
 
 
 def listen_tcp(host='127.0.0.1', backlog=4096):

@@ -80,6 +80,13 @@ class PretendServer:
         self.taken = place + 1
         return self.waiting.items[place]
 
+    def wait_ended(self):
+        """Until the behaviours of all sessions so far have come to their end."""
+        for thread in self.threads:
+            thread.join(TIMEOUT)
+            if thread.is_alive():
+                raise AssertionError('a session of the pretend server did not end')
+
     def close(self):
         """Ends everything; the first error a behaviour met is raised."""
         self.stop_listening()
@@ -114,11 +121,11 @@ class PretendServer:
                 # Earlier ones count while their peer has not ended, whatever we have read of it.
                 now = sum(other.peer_is_open() for other in self.sessions)
                 self.most_at_once = max(self.most_at_once, now)
-            self.waiting.add(session)
             if self.behaviour:
                 thread = threading.Thread(target=self._behave, args=(session,), daemon=True)
-                self.threads.append(thread)
                 thread.start()
+                self.threads.append(thread)
+            self.waiting.add(session)
 
     def _behave(self, session):
         try:
