@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/log-id.h"
 #include "base/log.h"
+#include "daemon/expiry.h"
 #include "daemon/notify.h"
 #include "daemon/settings-file.h"
 #include "net/listener.h"
@@ -23,7 +24,8 @@
 #include "proxy/proxy.h"
 
 #define NAMES_LIMIT     (3 * G_TIME_SPAN_SECOND)
-#define STATUS_INTERVAL 2 /* seconds */
+#define STATUS_INTERVAL 2              /* seconds */
+#define EXPIRY_INTERVAL (24 * 60 * 60) /* seconds */
 #define EXTENSION       (10 * G_TIME_SPAN_SECOND)
 
 typedef struct Daemon {
@@ -91,6 +93,17 @@ daemon_on_status_timer(void *data)
         daemon_show_status(daemon);
         if (daemon->is_stopping && g_get_monotonic_time() < daemon->stop_end)
                 notify_extend_timeout(EXTENSION);
+
+        return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+daemon_on_expiry_timer(void *data)
+{
+        Daemon *daemon = data;
+
+        if (proxy_get_settings(daemon->proxy))
+                expiry_log(proxy_get_settings(daemon->proxy));
 
         return G_SOURCE_CONTINUE;
 }
@@ -361,6 +374,7 @@ daemon_init(Daemon *daemon, GError **error)
         daemon->proxy = proxy_new(passed, fd_raise_limit());
         daemon_keep_source(daemon,
                            g_timeout_add_seconds(STATUS_INTERVAL, daemon_on_status_timer, daemon));
+        g_timeout_add_seconds(EXPIRY_INTERVAL, daemon_on_expiry_timer, daemon);
         if (watchdog > 0)
                 daemon_keep_source(daemon, g_timeout_add((guint)MAX(watchdog / 1000, 1),
                                                          daemon_on_watchdog_timer, daemon));

@@ -218,7 +218,7 @@ class BadClients(TlsTest):
         held.close()
 
     def test_garbage(self):
-        self.start()
+        self.start(proxy=['RequestTimeout=1s'])
         for data in (b'\x16\x03\x01\x00\x05\x01\x00\x00\x01\xff' + b'\xff' * 100,
                      b'\x16\x03\x03\xff\xff' + b'A' * 70000,
                      b'\x15\x03\x03\x00\x02\x02\x28', b'\x16' * 5000):

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Neither a warning nor an ended certificate keeps the proxy from running: an outage is worse, and
+ * the peers have their own opinion.
+ */
+
+#include "daemon/expiry.h"
+
+#include "base/log-id.h"
+#include "daemon/settings-tls.h"
+
+GLogLevelFlags
+expiry_get_level(gint64 days)
+{
+        if (days < 1)
+                return G_LOG_LEVEL_CRITICAL;
+        if (days < 7)
+                return G_LOG_LEVEL_WARNING;
+
+        return days < SETTINGS_TLS_DAYS ? G_LOG_LEVEL_MESSAGE : 0;
+}
+
+static void
+expiry_log_one(const char *kind, const char *name, const Credentials *credentials)
+{
+        const char *where;
+        gint64 expires, days;
+
+        if (!credentials)
+                return;
+
+        for (size_t i = 0; (where = credentials_get_certificate(credentials, i, &expires)); i++) {
+                g_autofree char *end = settings_tls_describe_end(expires, &days);
+
+                if (end)
+                        g_log_structured(G_LOG_DOMAIN, expiry_get_level(days), "MESSAGE_ID",
+                                         LOG_ID_CERTIFICATE, "MESSAGE",
+                                         "the certificate %s of [%s %s] %s", where, kind, name,
+                                         end);
+        }
+}
+
+void
+expiry_log(const Settings *settings)
+{
+        for (unsigned i = 0; i < settings->listeners->len; i++) {
+                const ListenerSettings *listener = settings->listeners->pdata[i];
+
+                expiry_log_one("Listener", listener->name, listener->credentials);
+        }
+        for (unsigned i = 0; i < settings->servers->len; i++) {
+                const ServerSettings *server = settings->servers->pdata[i];
+
+                expiry_log_one("Server", server->name, server->credentials);
+        }
+}
