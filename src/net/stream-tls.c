@@ -41,10 +41,12 @@ typedef struct StreamTls {
         gnutls_session_t session; /* NULL until there is something to say or read */
         char *ahead; /* what came and GnuTLS did not ask for yet: on the stack, or kept */
         uint32_t ahead_head, ahead_tail;
-        char *buffer;     /* of the verb that runs */
-        char *failure;    /* NULL: none, or the kernel's */
-        int error;        /* the kernel's */
-        uint8_t alert;    /* in the clear, during the handshake; 0: none */
+        char *buffer;  /* of the verb that runs */
+        char *failure; /* NULL: none, or the kernel's */
+        int error;     /* the kernel's */
+        uint8_t alert; /* in the clear, during the handshake; 0: none */
+        char early;    /* what stream_confirm() has read */
+        bool has_early;
         bool is_greeted;  /* the peer's first byte has been looked at */
         bool has_spoken;  /* something was sent */
         bool is_plain;    /* that byte is not TLS's */
@@ -504,6 +506,36 @@ tls_receive(StreamTls *tls, char *data, size_t size, size_t *n)
         return STREAM_OK;
 }
 
+/* One byte is read to see whether there is any; it is kept for the next read. */
+StreamResult
+stream_confirm(Stream *stream)
+{
+        char buffer[AHEAD_SIZE];
+        StreamTls *tls = stream->tls;
+        StreamResult result;
+        size_t n = 0;
+
+        if (!tls || !tls->is_shaken || tls->has_early ||
+            credentials_are_listeners(tls->credentials) ||
+            gnutls_protocol_get_version(tls->session) != GNUTLS_TLS1_3 ||
+            !gnutls_certificate_client_get_request_status(tls->session))
+                return STREAM_OK;
+        if (stream->error)
+                return STREAM_BROKEN;
+
+        tls_enter(stream, buffer);
+        result = tls_receive(tls, &tls->early, 1, &n);
+        tls_leave(tls);
+        tls->has_early = n > 0;
+
+        /* A ticket is an answer too. An end is told by the next read once more. */
+        if (result == STREAM_END ||
+            (gnutls_session_get_flags(tls->session) & GNUTLS_SFLAGS_SESSION_TICKET))
+                return STREAM_OK;
+
+        return result;
+}
+
 static StreamResult
 stream_tls_read(Stream *stream, void *data, size_t size, size_t *n)
 {
@@ -514,6 +546,12 @@ stream_tls_read(Stream *stream, void *data, size_t size, size_t *n)
         *n = 0;
         if (!tls->is_shaken || stream->error)
                 return stream_break(stream, stream->error ? stream->error : EPROTO);
+
+        if (tls->has_early) {
+                *(char *)data = tls->early;
+                *n = 1;
+                tls->has_early = false;
+        }
 
         tls_enter(stream, buffer);
         result = tls_receive(tls, data, size, n);

@@ -134,6 +134,11 @@ stream_get_error(const Stream *stream)
         return stream->error;
 }
 
+/* A server of TLS 1.3 judges our certificate only after the handshake is over for us. STREAM_WAIT
+ * while its verdict on a connection that was written to is open; STREAM_OK once it has answered
+ * anything, and always where there is nothing to judge; STREAM_BROKEN when it has refused. */
+StreamResult stream_confirm(Stream *stream);
+
 /* What went wrong with TLS, in a few words; NULL when it was not TLS that failed, and errno says
  * all. Valid until the stream is closed. */
 const char *stream_get_failure(const Stream *stream);

@@ -279,7 +279,7 @@ choosing_step(Session *session)
 
 /* The target has taken the environment, or the beginning of it. */
 static SessionState
-session_begin_relay(Session *session, size_t sent)
+session_begin_relay(Session *session)
 {
         BufferPool *pool = session_pool(session);
         Relay *relay = &session->relay;
@@ -291,7 +291,7 @@ session_begin_relay(Session *session, size_t sent)
         session->record.server = session->target.server->name;
         session->record.set_up = session_now(session);
 
-        buffer_consume(&relay->to_server.held, pool, sent);
+        buffer_consume(&relay->to_server.held, pool, session->target.sent);
         relay->to_server.passed = (uint32_t)buffer_length(&relay->to_server.held);
         relay_start(relay, &session->client, &session->server, session->route,
                     session_now(session));
@@ -318,29 +318,6 @@ session_redial(Session *session, int error)
                               target_redial(&session->target, error, session_now(session)));
 }
 
-/* Gives the server the environment; that also tells whether it is connected. */
-static StreamResult
-session_greet_server(Session *session, size_t *sent)
-{
-        Buffer *out = &session->relay.to_server.held;
-        BufferPool *pool = session_pool(session);
-        const Endpoint *endpoint = session->target.server->endpoint;
-        StreamResult result = stream_handshake(&session->server);
-
-        if (result != STREAM_OK)
-                return result;
-        if (!stream_can_write(&session->server))
-                return STREAM_WAIT;
-
-        inbox_write(&session->inbox, session->settings, &session->record.client,
-                    session->route->rewrite_host ? endpoint->authority : NULL, out, pool);
-        result = stream_write(&session->server, buffer_data(out), buffer_length(out), sent);
-        if (result != STREAM_OK)
-                buffer_clear(out, pool);
-
-        return result;
-}
-
 static SessionState
 dialing_step(Session *session)
 {
@@ -352,14 +329,16 @@ dialing_step(Session *session)
         }
 
         while (next == SESSION_DIALING && stream_is_open(&session->server)) {
-                size_t sent = 0;
-                StreamResult result = session_greet_server(session, &sent);
+                StreamResult result =
+                        target_greet(&session->target, &session->inbox, session->settings,
+                                     &session->record.client, session->route,
+                                     &session->relay.to_server.held, session_pool(session));
                 int error =
                         result == STREAM_BROKEN ? stream_get_error(&session->server) : ECONNRESET;
 
                 if (result == STREAM_OK || result == STREAM_WAIT) {
                         if (session_watch(session, &session->server))
-                                return result == STREAM_OK ? session_begin_relay(session, sent)
+                                return result == STREAM_OK ? session_begin_relay(session)
                                                            : SESSION_DIALING;
                         error = errno;
                         buffer_clear(&session->relay.to_server.held, session_pool(session));
@@ -386,6 +365,12 @@ dialing_get_limit(const Session *session)
 static SessionState
 dialing_expire(Session *session)
 {
+        /* Whoever took everything and has not refused it yet won't refuse it any more. */
+        if (session->target.sent > 0) {
+                session->target.is_sure = true;
+                return dialing_step(session);
+        }
+
         if (session_now(session) < session->setup_end)
                 return session_redial(session,
                                       stream_is_open(&session->server) ? ETIMEDOUT : EAGAIN);

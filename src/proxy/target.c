@@ -51,6 +51,8 @@ target_dial(Target *target, int *error)
         int fd;
 
         stream_close(target->stream);
+        target->sent = 0;
+        target->is_sure = false;
         result = dial_next(&target->dial, &fd, error);
         if (result == DIAL_BEGUN)
                 stream_open(target->stream, fd, target->server->credentials);
@@ -142,6 +144,38 @@ target_get_limit(const Target *target, gint64 now)
                 return MIN(left, RETRY_INTERVAL);
 
         return left / (gint64)(dial_get_left(&target->dial) + 1);
+}
+
+StreamResult
+target_greet(Target *target,
+             const Inbox *inbox,
+             const Settings *settings,
+             const Address *client,
+             const RouteSettings *route,
+             Buffer *out,
+             BufferPool *pool)
+{
+        StreamResult result = stream_handshake(target->stream);
+
+        if (result != STREAM_OK)
+                return result;
+        if (target->sent == 0 && !stream_can_write(target->stream))
+                return STREAM_WAIT;
+
+        /* It is not kept while a server that has it makes up its mind: the next one may need it. */
+        inbox_write(inbox, settings, client,
+                    route->rewrite_host ? target->server->endpoint->authority : NULL, out, pool);
+        if (target->sent == 0) {
+                result = stream_write(target->stream, buffer_data(out), buffer_length(out),
+                                      &target->sent);
+                target->is_sure = target->sent < buffer_length(out);
+        }
+        if (result == STREAM_OK && !target->is_sure)
+                result = stream_confirm(target->stream);
+        if (result != STREAM_OK)
+                buffer_clear(out, pool);
+
+        return result;
 }
 
 void

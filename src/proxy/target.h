@@ -8,6 +8,7 @@
 #include "net/dial.h"
 #include "net/stream.h"
 #include "proxy/balance.h"
+#include "proxy/inbox.h"
 #include "proxy/settings.h"
 
 /*
@@ -24,6 +25,8 @@ typedef struct Target {
         bool was_unreached;     /* some server could not be reached, rather than being full */
         int error;              /* errno of the last dial that failed, 0 after one that did not */
         char *failure;          /* what says more than that errno; NULL when it says all */
+        size_t sent;            /* of the environment, to the server that is being dialed */
+        bool is_sure;           /* that server's verdict on us isn't waited for any longer */
         Balance balance;
         Dial dial;
 } Target;
@@ -43,6 +46,17 @@ TargetResult target_redial(Target *target, int error, gint64 now);
 
 /* How long the address that is being dialed may take: its share of what the server has left. */
 gint64 target_get_limit(const Target *target, gint64 now);
+
+/* Gives the server the environment, which also tells whether it is connected: STREAM_OK when it has
+ * taken it, or the beginning of it, @target->sent bytes of what @out holds then. @out is empty
+ * otherwise. To be called at first and after every event while it says WAIT. */
+StreamResult target_greet(Target *target,
+                          const Inbox *inbox,
+                          const Settings *settings,
+                          const Address *client,
+                          const RouteSettings *route,
+                          Buffer *out,
+                          BufferPool *pool);
 
 /* The server took the first bytes; nothing else will be tried. */
 void target_settle(Target *target);

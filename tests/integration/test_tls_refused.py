@@ -13,6 +13,10 @@ from harness.tls import Authority, client_context, get_pin
 from harness.tls_case import TlsTest
 
 
+# What OpenSSL says of it.
+CERTIFICATE_MISSING = {'TLSv1_2': 'Handshake failed', 'TLSv1_3': 'Certificate is required'}
+
+
 class BadServers(TlsTest):
     """The handshake with the first server fails; its cause is logged, and the second is tried."""
 
@@ -80,6 +84,23 @@ class BadServers(TlsTest):
     def test_old_version(self):
         self.check('the peer says: Error in protocol version', version='TLSv1_2',
                    lines=['TLSPriority=NORMAL:-VERS-ALL:+VERS-TLS1.3'])
+
+    def check_certificate_missing(self, version):
+        """With TLS 1.3 the server says so only after the handshake is over for its client."""
+        self.check(f'the peer says: {CERTIFICATE_MISSING[version]}', ca=self.ca.certificate,
+                   version=version)
+
+    def test_certificate_missing_tls12(self):
+        self.check_certificate_missing('TLSv1_2')
+
+    def test_certificate_missing_tls13(self):
+        self.check_certificate_missing('TLSv1_3')
+
+    def test_certificate_unknown_tls13(self):
+        os.mkdir(self.make_path('other'))
+        mine = Authority(self.make_path('other'), 'Another CA').issue('mine', purpose='client')
+        self.check('the peer says: CA is unknown', ca=self.ca.certificate, version='TLSv1_3',
+                   lines=['Certificate=' + mine])
 
     def test_plain_server(self):
         """One that speaks before it has understood."""
