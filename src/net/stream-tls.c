@@ -24,6 +24,7 @@
 
 #include "base/fd.h"
 #include "net/stream.h"
+#include "net/tls-failure.h"
 
 #define AHEAD_SIZE       (32 * 1024)
 #define RECORD_SIZE      (16 * 1024)
@@ -31,7 +32,6 @@
 #define HANDSHAKES       4  /* steps in one turn, two of them for those that wait for theirs */
 #define HANDSHAKES_NEW   2
 #define RECORD_HANDSHAKE 22
-#define RECORD_ALERT     21
 #define RECORD_HEAD      5
 
 typedef struct StreamTls {
@@ -69,28 +69,11 @@ static _Thread_local struct {
 static bool
 tls_check_first_byte(StreamTls *tls, uint8_t byte)
 {
-        tls->is_plain = byte != RECORD_HANDSHAKE && byte != RECORD_ALERT;
+        tls->is_plain = byte != RECORD_HANDSHAKE && byte != TLS_FAILURE_ALERT;
         if (tls->is_plain)
                 tls->failure = g_strdup("plain text instead of TLS");
 
         return !tls->is_plain;
-}
-
-/* OpenSSL's clients don't encrypt the alert that says what they have against a server's
- * certificate, so that GnuTLS can't make anything of it. */
-static void
-tls_note_alert(StreamTls *tls)
-{
-        const uint8_t *data = (const uint8_t *)tls->ahead;
-        uint32_t at = 0;
-
-        while (at + RECORD_HEAD + 2 <= tls->ahead_tail) {
-                uint32_t length = (uint32_t)data[at + 3] << 8 | data[at + 4];
-
-                if (data[at] == RECORD_ALERT && length == 2)
-                        tls->alert = data[at + RECORD_HEAD + 1];
-                at += RECORD_HEAD + length;
-        }
 }
 
 /* Brings what the kernel has; true when there is some. */
@@ -118,7 +101,7 @@ tls_fill(StreamTls *tls, ssize_t *result)
                 tls->ahead_head = 0;
                 tls->ahead_tail = (uint32_t)n;
                 if (!tls->is_shaken)
-                        tls_note_alert(tls);
+                        tls->alert = tls_failure_find_alert(tls->ahead, (size_t)n);
                 return true;
         }
 
@@ -225,38 +208,6 @@ tls_leave(StreamTls *tls)
         tls->buffer = NULL;
 }
 
-static const char *
-explain(int result)
-{
-        switch (result) {
-        case GNUTLS_E_NO_CIPHER_SUITES:
-        case GNUTLS_E_UNKNOWN_CIPHER_SUITE:
-        case GNUTLS_E_INSUFFICIENT_CREDENTIALS:
-        case GNUTLS_E_NO_COMMON_KEY_SHARE:
-        case GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
-                return "no cipher suite in common";
-        case GNUTLS_E_UNSUPPORTED_VERSION_PACKET:
-                return "no TLS version in common";
-        case GNUTLS_E_CERTIFICATE_REQUIRED:
-        case GNUTLS_E_NO_CERTIFICATE_FOUND:
-                return "the client certificate is missing";
-        case GNUTLS_E_REHANDSHAKE:
-                return "renegotiation, which is refused";
-        case GNUTLS_E_PREMATURE_TERMINATION:
-                return "the peer ended in the middle of the handshake";
-        default:
-                return gnutls_strerror(result);
-        }
-}
-
-static char *
-explain_alert(gnutls_alert_description_t alert)
-{
-        const char *name = gnutls_alert_get_name(alert);
-
-        return g_strdup_printf("the peer says: %s", name ? name : "something unknown");
-}
-
 /* The failure that GnuTLS's fatal @result stands for. */
 static StreamResult
 tls_break(StreamTls *tls, int result)
@@ -269,14 +220,15 @@ tls_break(StreamTls *tls, int result)
         if (!tls->failure && tls->verdict.fault)
                 tls->failure = g_strdup(tls->verdict.fault);
         if (!tls->failure && result == GNUTLS_E_FATAL_ALERT_RECEIVED)
-                tls->failure = explain_alert(gnutls_alert_get(tls->session));
+                tls->failure = tls_failure_name_alert(gnutls_alert_get(tls->session));
         if (!tls->failure && result == GNUTLS_E_DECRYPTION_FAILED && tls->alert)
-                tls->failure = explain_alert((gnutls_alert_description_t)tls->alert);
+                tls->failure = tls_failure_name_alert((gnutls_alert_description_t)tls->alert);
         if (!tls->failure && tls->saw_end)
-                tls->failure = g_strdup(tls->is_shaken ? "an end without close_notify"
-                                                       : explain(GNUTLS_E_PREMATURE_TERMINATION));
+                tls->failure = g_strdup(
+                        tls->is_shaken ? "an end without close_notify"
+                                       : tls_failure_explain(GNUTLS_E_PREMATURE_TERMINATION));
         if (!tls->failure)
-                tls->failure = g_strdup(explain(result));
+                tls->failure = g_strdup(tls_failure_explain(result));
 
         if (!tls->is_plain && !tls->saw_end && result != GNUTLS_E_FATAL_ALERT_RECEIVED) {
                 if (result == GNUTLS_E_REHANDSHAKE)
@@ -427,7 +379,7 @@ tls_await_hello(StreamTls *tls)
         if (!stream->ending)
                 return STREAM_WAIT;
 
-        tls->failure = g_strdup(explain(GNUTLS_E_PREMATURE_TERMINATION));
+        tls->failure = g_strdup(tls_failure_explain(GNUTLS_E_PREMATURE_TERMINATION));
 
         return tls_break_handshake(stream, EPROTO);
 }
