@@ -141,6 +141,18 @@ class Peers(TlsTest):
         peer.write(environment())
         peer.wait_for('NOOP hello')
 
+    def check_s_client_gets_a_staple(self, version):
+        self.start_answer('OCSPResponse=' + self.ca.answer_status(self.certificate))
+        peer = self.run_s_client('-ign_eof', '-status', '-' + version)
+        peer.wait_for('OCSP Response Status: successful')
+        peer.wait_for('Cert Status: good')
+
+    def test_s_client_gets_a_staple_tls12(self):
+        self.check_s_client_gets_a_staple('tls1_2')
+
+    def test_s_client_gets_a_staple_tls13(self):
+        self.check_s_client_gets_a_staple('tls1_3')
+
     def run_gnutls_cli(self, *options):
         return self.run_peer('gnutls-cli', '--x509cafile', self.ca.certificate,
                              '--verify-hostname', 'localhost', '--sni-hostname', 'localhost',

@@ -291,6 +291,11 @@ class BadSettings(TlsTest):
         self.check(r"conf:5: \[Listener in\] TLSPriority=: 'NORMAL:\+NONSENSE' is no list of "
                    'priorities', self.own(), 'TLSPriority=NORMAL:+NONSENSE')
 
+    def test_staple_of_another(self):
+        staple = self.ca.answer_status(self.ca.issue('other'))
+        self.check(r'OCSPResponse=: .*ocsp\.der is no OCSP response for the certificate', self.own(),
+                   'OCSPResponse=' + staple)
+
     def test_server_authority(self):
         self.check(r'\[Server one\] CAFile=: .*server\.key holds no CA certificate', self.own(),
                    server=['CAFile=' + self.ca.path('server.key')])

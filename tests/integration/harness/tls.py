@@ -110,6 +110,13 @@ class Authority:
         openssl('ca', '-config', self.path('config'), '-gencrl', '-out', self.path('crl.pem'))
         return self.path('crl.pem')
 
+    def answer_status(self, certificate):
+        """An OCSP response for it, in a file."""
+        openssl('ocsp', '-index', self.path('index'), '-rsigner', self.certificate, '-rkey',
+                self.path('ca.key'), '-CA', self.certificate, '-issuer', self.certificate, '-cert',
+                certificate, '-ndays', '7', '-respout', self.path('ocsp.der'))
+        return self.path('ocsp.der')
+
 
 def get_pin(certificate):
     """SHA-256 of the public key, in hexadecimal."""
