@@ -522,9 +522,11 @@ session_close(Session *session)
         Record *record = &session->record;
         BufferPool *pool = session_pool(session);
 
+        /* Who is told of the end, by a close or by the log, finds the places free. */
         session_drop_inbox(session);
         deadline_stop(&session->deadline);
-        target_leave(&session->target);
+        target_clear(&session->target);
+        worker_bury(session->worker, session, session->has_place);
         stream_close(&session->client);
 
         record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
@@ -534,8 +536,6 @@ session_close(Session *session)
 
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);
-        target_clear(&session->target);
-        worker_bury(session->worker, session, session->has_place);
 }
 
 static void session_on_deadline(void *data);
