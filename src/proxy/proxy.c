@@ -155,9 +155,9 @@ proxy_explain(const Proxy *proxy, const Endpoint *endpoint, GError **error)
                         continue;
 
                 g_prefix_error(error,
-                               "port %u is that of %s, in force now; to move a listener to another "
-                               "address "
-                               "of its port takes a restart, or two reloads: ",
+                               "port %u is that of %s, in force until the new settings are: take "
+                               "another port, or "
+                               "restart: ",
                                endpoint->port, listener_get_text(door->listener));
                 return;
         }
@@ -264,12 +264,14 @@ proxy_start_workers(Proxy *proxy, const Settings *settings)
         if (running > 0)
                 return;
 
-        for (unsigned i = 0; i < threads; i++) {
-                Worker *worker = worker_new(i, &proxy->shared);
+        for (unsigned i = 0; i < threads; i++)
+                g_ptr_array_add(proxy->workers, worker_new(i, &proxy->shared));
 
-                g_ptr_array_add(proxy->workers, worker);
-                worker_start(worker);
-        }
+        proxy->shared.workers = proxy->workers;
+        proxy->shared.n_accepting = settings->threads > 0 ? threads : 1;
+        proxy->shared.adapts = settings->threads == 0;
+        for (unsigned i = 0; i < threads; i++)
+                worker_start(proxy->workers->pdata[i]);
 }
 
 /* Each worker takes what proxy_commit() has put in force. */

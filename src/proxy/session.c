@@ -511,10 +511,12 @@ session_close(Session *session)
         Record *record = &session->record;
         BufferPool *pool = session_pool(session);
 
+        /* Who is told of the end, by a close or by the log, finds the places free. */
         session_drop_inbox(session);
         record_note_ends(record, &session->client, &session->server);
         deadline_stop(&session->deadline);
-        target_leave(&session->target);
+        target_clear(&session->target);
+        worker_bury(session->worker, session, session->refusal == REFUSAL_NONE);
         stream_close(&session->client);
 
         record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
@@ -524,8 +526,6 @@ session_close(Session *session)
 
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);
-        target_clear(&session->target);
-        worker_bury(session->worker, session, session->refusal == REFUSAL_NONE);
 }
 
 static void session_on_deadline(void *data);

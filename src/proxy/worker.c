@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -31,6 +32,19 @@ typedef struct Door {
         Watch watch;
 } Door;
 
+/* How busy a worker's thread is, measured at the ends of turns, at least so long apart. */
+#define LOAD_INTERVAL (20 * G_TIME_SPAN_MILLISECOND)
+#define LOAD_FULL     96 /* percent: more than that, and another worker is called */
+#define LOAD_FAIR     80 /* percent: to this a worker that leaves off may bring the others */
+#define LOAD_CALLS    10 /* in as many intervals in a row */
+#define LOAD_LEAVES   25
+
+typedef struct Load {
+        gint64 since;         /* of the interval */
+        gint64 used;          /* processor time of the thread by then */
+        unsigned full, spare; /* intervals in a row */
+} Load;
+
 struct Worker {
         Loop *loop;
         GThread *thread;
@@ -42,6 +56,7 @@ struct Worker {
         GQueue closed;    /* of Session: freed at the end of the turn */
         int spare_fd;
         Deadline pause;
+        Load load;
         gint64 clock_offset; /* from the monotonic to the real time */
         uint64_t last_id;
         bool drains;
@@ -155,6 +170,19 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
 
 static void worker_watch_doors(void *data);
 
+static void
+worker_unwatch_doors(Worker *worker)
+{
+        for (unsigned i = 0; i < worker->doors->len; i++)
+                watch_stop(&((Door *)worker->doors->pdata[i])->watch);
+}
+
+static unsigned
+worker_get_n_accepting(const Worker *worker)
+{
+        return __atomic_load_n(&worker->shared->n_accepting, __ATOMIC_RELAXED);
+}
+
 /* No descriptor or no memory: whoever is next is refused with the spare descriptor. False when even
  * that can't be: then accepting pauses. */
 static bool
@@ -177,8 +205,7 @@ worker_accept_short(Worker *worker, Door *door, int error)
                         return any;
         }
 
-        for (unsigned i = 0; i < worker->doors->len; i++)
-                watch_stop(&((Door *)worker->doors->pdata[i])->watch);
+        worker_unwatch_doors(worker);
         deadline_start(&worker->pause, worker->loop, PAUSE, worker_watch_doors, worker);
 
         return false;
@@ -224,7 +251,7 @@ worker_watch_doors(void *data)
         Worker *worker = data;
 
         worker_open_spare(worker);
-        if (worker->drains)
+        if (worker->drains || worker->index >= worker_get_n_accepting(worker))
                 return;
 
         for (unsigned i = 0; i < worker->doors->len; i++) {
@@ -398,6 +425,65 @@ worker_bury(Worker *worker, Session *session, bool has_place)
         places_release(has_place ? &worker->shared->places : &worker->shared->refusals);
 }
 
+static gint64
+get_thread_time(void)
+{
+        struct timespec used;
+
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+
+        return used.tv_sec * G_USEC_PER_SEC + used.tv_nsec / 1000;
+}
+
+/* Changes how many workers accept from @n to @to, unless another one was quicker. */
+static bool
+worker_set_n_accepting(Worker *worker, unsigned n, unsigned to)
+{
+        return __atomic_compare_exchange_n(&worker->shared->n_accepting, &n, to, false,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* The last of the workers that accept calls the next one, or leaves off. */
+static void
+worker_adapt(Worker *worker, unsigned percent)
+{
+        unsigned n = worker_get_n_accepting(worker);
+        Load *load = &worker->load;
+
+        load->full = percent >= LOAD_FULL ? load->full + 1 : 0;
+        load->spare = percent * n < LOAD_FAIR * (n - 1) ? load->spare + 1 : 0;
+        if (worker->index + 1 != n)
+                return;
+
+        if (load->full >= LOAD_CALLS && n < worker->shared->workers->len) {
+                Worker *next = worker->shared->workers->pdata[n];
+
+                load->full = 0;
+                if (worker_set_n_accepting(worker, n, n + 1))
+                        loop_post(next->loop, worker_watch_doors, next);
+        } else if (load->spare >= LOAD_LEAVES && n > 1) {
+                load->spare = 0;
+                if (worker_set_n_accepting(worker, n, n - 1))
+                        worker_unwatch_doors(worker);
+        }
+}
+
+static void
+worker_measure(Worker *worker)
+{
+        Load *load = &worker->load;
+        gint64 span = loop_now(worker->loop) - load->since;
+        gint64 used;
+
+        if (span < LOAD_INTERVAL || !worker->shared->adapts)
+                return;
+
+        used = get_thread_time();
+        worker_adapt(worker, (unsigned)((used - load->used) * 100 / span));
+        load->since += span;
+        load->used = used;
+}
+
 static void
 worker_after_turn(void *data)
 {
@@ -407,6 +493,7 @@ worker_after_turn(void *data)
         while ((link = g_queue_pop_head_link(&worker->closed)))
                 session_free(link->data);
 
+        worker_measure(worker);
         if (worker->drains && worker->drained && !worker->live.head) {
                 LoopFunc drained = worker->drained;
 

@@ -16,6 +16,11 @@
 /*
  * One thread, its loop, its sessions. It accepts by itself from the listening sockets that all
  * workers share, and a session never leaves it.
+ *
+ * With Threads=auto not all of them accept at all times. As long as one thread can do the work, two
+ * of them do it for an eighth more: they wake up more often, for less each time. So the first
+ * accepts alone until it is busy all the time for a fifth of a second, then it calls the second,
+ * and so on; and the last one leaves off when the others could do without it for half a second.
  */
 
 typedef struct Worker Worker;
@@ -36,6 +41,9 @@ typedef struct WorkerShared {
         unsigned turned_away;  /* atomic: connections that were told FAILURE and no more */
         Notice full;           /* all are taken */
         Notice short_of;       /* descriptors or memory */
+        GPtrArray *workers;    /* of Worker, all of them; not changed once the first has started */
+        unsigned n_accepting;  /* atomic: so many of them accept, beginning with the first */
+        bool adapts;           /* that number goes by how busy they are; likewise not changed */
 } WorkerShared;
 
 /* A listening socket and what is configured about it, which belongs to the settings it comes with;

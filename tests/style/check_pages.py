@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 
 def check(program, text):
@@ -21,14 +22,23 @@ def check(program, text):
     return run.stdout if run.returncode or 'warning' in run.stdout.lower() else None
 
 
+def find(page, text):
+    """The configurations in a page; in a manual page those that are whole."""
+    if not page.endswith('.rst'):
+        return re.findall(r'^```ini\n(.*?)^```$', text, re.S | re.M)
+
+    blocks = re.findall(r'::\n\n((?:(?: {4}.*)?\n)+)', text)
+    return [textwrap.dedent(block) for block in blocks if '[Listener ' in block]
+
+
 def main():
     program, *pages = sys.argv[1:]
     status = 0
     for page in pages:
         text = pathlib.Path(page).read_text(encoding='utf-8')
-        blocks = re.findall(r'^```ini\n(.*?)^```$', text, re.S | re.M)
+        blocks = find(page, text)
         if not blocks:
-            print(f'{page}: no ini block')
+            print(f'{page}: no configuration')
             status = 1
         for block in blocks:
             wrong = check(program, block)
