@@ -447,7 +447,8 @@ tls_receive(StreamTls *tls, char *data, size_t size, size_t *n)
                 if (result == 0)
                         return STREAM_END;
 
-                tls_save_session(tls);
+                if (!tls->starved)
+                        tls_save_session(tls); /* it may have been a ticket that came */
                 if (tls->saw_end && !tls->error)
                         return tls_on_truncation(tls);
                 judged = tls_judge(tls, (int)result, &tries);
