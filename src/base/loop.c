@@ -37,7 +37,7 @@ struct Loop {
         int n_events;
         gint64 now;
         Wheel wheel;
-        Watch *again;
+        Watch *again, **again_tail; /* in the order in which they asked */
         LoopFunc after_turn;
         void *data;
         Post *posts; /* atomic, newest first */
@@ -147,6 +147,7 @@ loop_call_watches(Loop *loop)
 
         /* What asks again from now on is for the next turn. */
         loop->again = NULL;
+        loop->again_tail = &loop->again;
         if (again)
                 again->again_link = &again;
 
@@ -244,6 +245,7 @@ loop_new(LoopFunc after_turn, void *data)
         loop->after_turn = after_turn;
         loop->data = data;
         loop->wakeup_fd = FD_NONE;
+        loop->again_tail = &loop->again;
         loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         if (loop->epoll_fd < 0)
                 g_error("Can't make an epoll set: %s", g_strerror(errno));
@@ -376,6 +378,8 @@ watch_forget(Watch *watch)
                 *watch->again_link = watch->again;
                 if (watch->again)
                         watch->again->again_link = watch->again_link;
+                else if (watch->loop->again_tail == &watch->again)
+                        watch->loop->again_tail = watch->again_link;
         }
         *watch = (Watch){ .loop = NULL };
 }
@@ -388,11 +392,9 @@ watch_again(Watch *watch)
         if (watch->again_link)
                 return;
 
-        watch->again = loop->again;
-        if (watch->again)
-                watch->again->again_link = &watch->again;
-        watch->again_link = &loop->again;
-        loop->again = watch;
+        watch->again_link = loop->again_tail;
+        *loop->again_tail = watch;
+        loop->again_tail = &watch->again;
 }
 
 void

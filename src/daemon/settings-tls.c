@@ -99,6 +99,9 @@ check_ends(const SettingsGroup *group, const Credentials *credentials, GPtrArray
                 if (message)
                         warn(group, "Certificate", message, problems);
         }
+
+        if (credentials_get_warning(credentials))
+                warn(group, NULL, credentials_get_warning(credentials), problems);
 }
 
 static void
@@ -132,6 +135,9 @@ check_listener(const SettingsGroup *group, GPtrArray *problems)
                       "certificates are of",
                       problems);
         }
+        if (options->client == CREDENTIALS_CLIENT_NONE && is_changed(group, "CRL"))
+                warn(group, "CRL", "No client is asked for a certificate, so it has no effect",
+                     problems);
         if (options->client == CREDENTIALS_CLIENT_NONE && is_changed(group, "ClientCA"))
                 warn(group, "ClientCA",
                      "No client is asked for a certificate: write ClientCertificate=required or "
@@ -170,6 +176,9 @@ check_server(const SettingsGroup *group, GPtrArray *problems)
                              ? "The server's certificate is not checked, but for its TLSPin="
                              : "The server's certificate is not checked: whoever is in between can "
                                "read and change everything",
+                     problems);
+        if (!credentials_options_need_trust(options) && is_changed(group, "CRL"))
+                warn(group, "CRL", "Without CAFile= only TLSPin= counts, so it has no effect",
                      problems);
         if (credentials_options_need_trust(options) && !server->endpoint->host &&
             (!options->name || !*options->name)) {

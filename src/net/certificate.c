@@ -39,6 +39,19 @@ pair_clear(Pair *pair)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Pair, pair_clear)
 
+static bool
+is_in_token(const char *where)
+{
+        return g_str_has_prefix(where, "pkcs11:");
+}
+
+char *
+certificate_describe(const char *where)
+{
+        /* What comes after '?' may be a PIN (RFC 7512 §2.4). */
+        return is_in_token(where) ? g_strndup(where, strcspn(where, "?")) : g_strdup(where);
+}
+
 void
 certificate_set_error(GError **error,
                       CredentialsError code,
@@ -46,17 +59,13 @@ certificate_set_error(GError **error,
                       const char *what,
                       int result)
 {
+        g_autofree char *name = certificate_describe(where);
+
         if (result < 0 && result != GNUTLS_E_NO_CERTIFICATE_FOUND)
-                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s: %s", where, what,
+                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s: %s", name, what,
                             gnutls_strerror(result));
         else
-                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s", where, what);
-}
-
-static bool
-is_in_token(const char *where)
-{
-        return g_str_has_prefix(where, "pkcs11:");
+                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s", name, what);
 }
 
 GBytes *
@@ -131,7 +140,9 @@ pair_import_chain(Pair *pair, const char *where, GError **error)
 
         certificate_set_error(error, CREDENTIALS_ERROR_CERTIFICATE, where,
                               is_in_token(where) ? "is no certificate that can be used"
-                                                 : "holds no certificate in PEM",
+                              : result == GNUTLS_E_SHORT_MEMORY_BUFFER
+                                      ? "holds too long a chain of certificates"
+                                      : "holds no certificate in PEM",
                               result);
         return false;
 }

@@ -41,6 +41,9 @@ GBytes *certificate_get_file(const char *where, CredentialsError code, GError **
 /* The same bytes as GnuTLS wants them; valid as long as @bytes. */
 gnutls_datum_t certificate_get_datum(GBytes *bytes);
 
+/* @where as it may be shown: a token's URI without its PIN. To be freed. */
+char *certificate_describe(const char *where);
+
 /* Sets the error "@where @what: WHY", with what GnuTLS says to @result as the reason, if that is
  * negative. */
 void certificate_set_error(GError **error,

@@ -17,7 +17,8 @@
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 
-#define PIN_SIZE 32
+#define PIN_SIZE        32
+#define RESUMPTION_TIME G_TIME_SPAN_DAY /* after that a server shows its certificate anew */
 
 /* TLS 1.3 first, nothing without forward secrecy, and the cheapest curve first. */
 #define FALLBACK                                                                                   \
@@ -46,6 +47,8 @@ struct Credentials {
         GArray *pins; /* of uint8_t[PIN_SIZE] */
         pthread_mutex_t lock;
         gnutls_datum_t resumption; /* behind the lock */
+        gint64 saved;              /* when that was; behind the lock too */
+        char *warning;             /* NULL: none */
 };
 
 void
@@ -135,6 +138,7 @@ credentials_unref(Credentials *credentials)
         gnutls_memset(credentials->ticket_key.data, 0, credentials->ticket_key.size);
         gnutls_free(credentials->ticket_key.data);
         gnutls_free(credentials->resumption.data);
+        g_free(credentials->warning);
         pthread_mutex_destroy(&credentials->lock);
         trust_unref(credentials->trust);
         g_array_unref(credentials->own);
@@ -191,7 +195,7 @@ credentials_load_own(Credentials *credentials, const CredentialsOptions *options
                                       n_keys > 0 ? options->private_keys[i] : where, &own.expires,
                                       error))
                         return false;
-                own.where = g_strdup(where);
+                own.where = certificate_describe(where);
                 g_array_append_val(credentials->own, own);
         }
 
@@ -223,7 +227,11 @@ credentials_load_staples(Credentials *credentials, GStrv responses, GError **err
                         credentials->certificates, &datum, (unsigned)i,
                         datum.size > 0 && datum.data[0] == '-' ? GNUTLS_X509_FMT_PEM
                                                                : GNUTLS_X509_FMT_DER);
-                if (result < 0) {
+                if (result == GNUTLS_E_EXPIRED) {
+                        g_free(credentials->warning);
+                        credentials->warning = g_strdup_printf(
+                                "The OCSP response %s has ended and is left out", responses[i]);
+                } else if (result < 0) {
                         certificate_set_error(error, CREDENTIALS_ERROR_OCSP, responses[i],
                                               "is no OCSP response for the certificate", result);
                         return false;
@@ -404,6 +412,15 @@ credentials_get_certificate(const Credentials *credentials, size_t i, gint64 *ex
         return own->where;
 }
 
+const char *
+credentials_get_warning(const Credentials *credentials)
+{
+        if (credentials->warning || !credentials->trust)
+                return credentials->warning;
+
+        return trust_get_warning(credentials->trust);
+}
+
 bool
 credentials_are_listeners(const Credentials *credentials)
 {
@@ -426,7 +443,8 @@ credentials_set_up_client(Credentials *credentials, gnutls_session_t session)
                                                 strlen(credentials->name));
 
         pthread_mutex_lock(&credentials->lock);
-        if (credentials->resumption.size > 0)
+        if (credentials->resumption.size > 0 &&
+            g_get_monotonic_time() - credentials->saved < RESUMPTION_TIME)
                 gnutls_session_set_data(session, credentials->resumption.data,
                                         credentials->resumption.size);
         pthread_mutex_unlock(&credentials->lock);
@@ -444,6 +462,10 @@ credentials_set_up_server(Credentials *credentials, gnutls_session_t session)
         };
 
         gnutls_certificate_server_set_request(session, requests[credentials->client]);
+
+        /* Whoever it is may make us hold so much of a message; certificates need some room. */
+        gnutls_handshake_set_max_packet_length(
+                session, credentials->client == CREDENTIALS_CLIENT_NONE ? 16 * 1024 : 64 * 1024);
 
         return gnutls_session_ticket_enable_server(session, &credentials->ticket_key);
 }
@@ -529,7 +551,17 @@ credentials_save_session(Credentials *credentials, gnutls_session_t session)
         pthread_mutex_lock(&credentials->lock);
         old = credentials->resumption;
         credentials->resumption = data;
+        credentials->saved = g_get_monotonic_time();
         pthread_mutex_unlock(&credentials->lock);
 
         gnutls_free(old.data);
+}
+
+void
+credentials_forget_session(Credentials *credentials)
+{
+        pthread_mutex_lock(&credentials->lock);
+        gnutls_free(credentials->resumption.data);
+        credentials->resumption = (gnutls_datum_t){ .size = 0 };
+        pthread_mutex_unlock(&credentials->lock);
 }

@@ -84,6 +84,13 @@ const char *credentials_check_peer(const Credentials *credentials, gnutls_sessio
 /* Keeps what the server's next session can be resumed with. */
 void credentials_save_session(Credentials *credentials, gnutls_session_t session);
 
+/* Drops what was saved: a server that has failed a handshake may have failed at that. Any thread.
+ */
+void credentials_forget_session(Credentials *credentials);
+
+/* What is odd about them, if not wrong; NULL: nothing. */
+const char *credentials_get_warning(const Credentials *credentials);
+
 /* What @session keeps in gnutls_session_set_ptr() begins with this. The first that is found wrong
  * with the peer's certificate is put there. */
 typedef struct CredentialsVerdict {

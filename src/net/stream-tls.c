@@ -41,11 +41,12 @@ typedef struct StreamTls {
         gnutls_session_t session; /* NULL until there is something to say or read */
         char *ahead; /* what came and GnuTLS did not ask for yet: on the stack, or kept */
         uint32_t ahead_head, ahead_tail;
-        char *buffer;  /* of the verb that runs */
-        char *failure; /* NULL: none, or the kernel's */
-        int error;     /* the kernel's */
-        uint8_t alert; /* in the clear, during the handshake; 0: none */
-        char early;    /* what stream_confirm() has read */
+        char *buffer;    /* of the verb that runs */
+        char *failure;   /* NULL: none, or the kernel's */
+        int error;       /* the kernel's */
+        int write_error; /* likewise; reading goes on all the same */
+        uint8_t alert;   /* in the clear, during the handshake; 0: none */
+        char early;      /* what stream_confirm() has read */
         bool has_early;
         bool is_greeted;  /* the peer's first byte has been looked at */
         bool has_spoken;  /* something was sent */
@@ -161,13 +162,22 @@ tls_push(gnutls_transport_ptr_t data, const giovec_t *vectors, int n)
         Stream *stream = tls->stream;
         struct msghdr message = { .msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)n };
         ssize_t result = -1;
+        size_t size = 0;
 
-        errno = EAGAIN;
-        if (stream->writable)
+        errno = tls->write_error ? tls->write_error : EAGAIN;
+        if (stream->writable && !tls->write_error)
                 result = TEMP_FAILURE_RETRY(sendmsg(stream->fd, &message, MSG_NOSIGNAL));
         if (result >= 0) {
                 tls->has_spoken = true;
                 return result;
+        }
+
+        if (tls->is_shaken && (errno == EPIPE || errno == ECONNRESET)) {
+                /* What has arrived before can still be read, if GnuTLS isn't told. */
+                tls->write_error = errno;
+                for (int i = 0; i < n; i++)
+                        size += vectors[i].iov_len;
+                return (ssize_t)size;
         }
 
         if (errno == EAGAIN) {
@@ -330,6 +340,19 @@ tls_begin(StreamTls *tls)
         return true;
 }
 
+/* A client's certificate is looked at once more when a ticket stands for it: it may have ended, or
+ * been revoked, since. */
+static bool
+tls_is_still_good(StreamTls *tls)
+{
+        if (credentials_are_listeners(tls->credentials) &&
+            gnutls_session_is_resumed(tls->session) &&
+            gnutls_certificate_get_peers(tls->session, &(unsigned){ 0 }))
+                tls->verdict.fault = credentials_check_peer(tls->credentials, tls->session);
+
+        return !tls->verdict.fault;
+}
+
 static StreamResult
 tls_shake(StreamTls *tls)
 {
@@ -339,15 +362,20 @@ tls_shake(StreamTls *tls)
                 int result = gnutls_handshake(tls->session);
                 StreamResult judged;
 
-                if (result == GNUTLS_E_SUCCESS) {
+                if (result == GNUTLS_E_SUCCESS && tls_is_still_good(tls)) {
                         tls->is_shaken = true;
                         tls_save_session(tls);
                         return STREAM_OK;
                 }
+                if (result == GNUTLS_E_SUCCESS)
+                        result = GNUTLS_E_CERTIFICATE_ERROR;
 
                 judged = tls_judge(tls, result, &tries);
-                if (judged == STREAM_BROKEN)
+                if (judged == STREAM_BROKEN) {
+                        if (!credentials_are_listeners(tls->credentials))
+                                credentials_forget_session(tls->credentials);
                         return tls_break_handshake(tls->stream, tls->stream->error);
+                }
                 if (judged != STREAM_OK)
                         return judged;
         }
@@ -497,7 +525,7 @@ stream_tls_read(Stream *stream, void *data, size_t size, size_t *n)
         StreamResult result;
 
         *n = 0;
-        if (!tls->is_shaken || stream->error)
+        if (!tls->is_shaken || (stream->error && !tls->write_error))
                 return stream_break(stream, stream->error ? stream->error : EPROTO);
 
         if (tls->has_early) {
@@ -537,6 +565,19 @@ tls_send(StreamTls *tls, const void *data, size_t size, size_t *n)
         }
 }
 
+/* The write's own @result, unless the connection broke under it; then there may still be something
+ * to be read. */
+static StreamResult
+tls_tell_write_error(StreamTls *tls, StreamResult result, size_t *n)
+{
+        if (!tls->write_error)
+                return result;
+
+        *n = 0;
+
+        return stream_break(tls->stream, tls->write_error);
+}
+
 static StreamResult
 stream_tls_write(Stream *stream, const void *data, size_t size, size_t *n)
 {
@@ -553,7 +594,7 @@ stream_tls_write(Stream *stream, const void *data, size_t size, size_t *n)
         result = tls_send(tls, data, size, n);
         tls_leave(tls);
 
-        return result;
+        return tls_tell_write_error(tls, result, n);
 }
 
 static StreamResult
@@ -586,7 +627,8 @@ stream_tls_free(Stream *stream)
         StreamTls *tls = stream->tls;
 
         /* A close that is no failure says so, as far as the kernel takes it. */
-        if (tls->is_shaken && !tls->is_finished && !tls->is_writing && !stream->error) {
+        if (tls->is_shaken && !tls->is_finished && !tls->is_writing && !stream->error &&
+            !tls->write_error) {
                 tls_enter(stream, NULL);
                 gnutls_bye(tls->session, GNUTLS_SHUT_WR);
         }

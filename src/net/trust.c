@@ -15,6 +15,7 @@
 struct Trust {
         int refs; /* atomic */
         gnutls_x509_trust_list_t list;
+        char *warning; /* NULL: none */
 };
 
 static const struct {
@@ -69,6 +70,8 @@ trust_add_cas(Trust *trust, const char *ca, GError **error)
 static bool
 trust_add_crl(Trust *trust, const char *crl, GError **error)
 {
+        /* Without the second one a list that isn't its CA's is left out in silence. */
+        const unsigned strict = GNUTLS_TL_VERIFY_CRL | GNUTLS_TL_FAIL_ON_INVALID_CRL;
         g_autoptr(GBytes) bytes = certificate_get_file(crl, CREDENTIALS_ERROR_CRL, error);
         gnutls_datum_t datum;
         int n;
@@ -77,10 +80,21 @@ trust_add_crl(Trust *trust, const char *crl, GError **error)
                 return false;
 
         datum = certificate_get_datum(bytes);
-        n = gnutls_x509_trust_list_add_trust_mem(trust->list, NULL, &datum, GNUTLS_X509_FMT_PEM, 0,
-                                                 GNUTLS_TL_VERIFY_CRL);
+        n = gnutls_x509_trust_list_add_trust_mem(trust->list, NULL, &datum, GNUTLS_X509_FMT_PEM,
+                                                 strict, 0);
         if (n > 0)
                 return true;
+
+        /* One that has ended still says whom not to believe; an outage would be worse. */
+        if (n == GNUTLS_E_CRL_VERIFICATION_ERROR)
+                n = gnutls_x509_trust_list_add_trust_mem(trust->list, NULL, &datum,
+                                                         GNUTLS_X509_FMT_PEM, strict,
+                                                         GNUTLS_VERIFY_DISABLE_TIME_CHECKS);
+        if (n > 0) {
+                g_free(trust->warning);
+                trust->warning = g_strdup_printf("The revocation list %s has ended", crl);
+                return true;
+        }
 
         certificate_set_error(error, CREDENTIALS_ERROR_CRL, crl,
                               "holds no revocation list of these CAs in PEM", n);
@@ -120,7 +134,14 @@ trust_unref(Trust *trust)
                 return;
 
         gnutls_x509_trust_list_deinit(trust->list, 1);
+        g_free(trust->warning);
         g_free(trust);
+}
+
+const char *
+trust_get_warning(const Trust *trust)
+{
+        return trust->warning;
 }
 
 static const char *
@@ -173,7 +194,8 @@ trust_check(const Trust *trust, gnutls_session_t session, TrustPurpose purpose, 
         }
 
         if (n > 0 && n == n_peers &&
-            gnutls_x509_trust_list_verify_crt2(trust->list, chain, n, data, name ? 2 : 1, 0,
+            gnutls_x509_trust_list_verify_crt2(trust->list, chain, n, data, name ? 2 : 1,
+                                               GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM),
                                                &status, NULL) == 0)
                 reason = find_reason_in_chain(status, chain, n);
 

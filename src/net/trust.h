@@ -24,8 +24,12 @@ Trust *trust_ref(Trust *trust);
 void trust_unref(Trust *trust); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Trust, trust_unref)
 
+/* What is odd about it, if not wrong; NULL: nothing. */
+const char *trust_get_warning(const Trust *trust);
+
 /* NULL when the peer's certificate of @session is good for @purpose and, unless it is NULL, for the
- * host @name; else why it isn't, in a few words. Any thread. */
+ * host @name; else why it isn't, in a few words. Keys and hashes below 112 bits of security (RSA
+ * with less than 2048, SHA-1) are good for nothing. Any thread. */
 const char *trust_check(const Trust *trust,
                         gnutls_session_t session,
                         TrustPurpose purpose,

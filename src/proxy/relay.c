@@ -231,6 +231,9 @@ static void
 relay_on_server_end(Relay *relay, int error, BufferPool *pool)
 {
         if (error == 0) {
+                /* Anybody in between could have cut a line short. */
+                if (relay->server->truncated)
+                        relay_drop_tail(relay, pool);
                 relay->to_client.ended = true;
         } else if (relay_may_reset(relay)) {
                 relay_drop_tail(relay, pool);

@@ -185,7 +185,7 @@ reading_step(Session *session)
 static gint64
 reading_get_limit(const Session *session)
 {
-        gint64 limit = session->settings->request_timeout;
+        gint64 limit = session->refusal ? REPORT_TIMEOUT : session->settings->request_timeout;
 
         return limit == FOREVER ? FOREVER : session->record.started + limit - session_now(session);
 }
@@ -377,6 +377,7 @@ dialing_expire(Session *session)
 
         target_leave(&session->target);
         session->target.error = ETIMEDOUT;
+        g_clear_pointer(&session->target.failure, g_free);
 
         return SESSION_CHOOSING;
 }
