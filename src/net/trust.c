@@ -29,7 +29,7 @@ static const struct {
         { GNUTLS_CERT_SIGNER_NOT_CA, "the certificate is signed by one that is no CA" },
         { GNUTLS_CERT_PURPOSE_MISMATCH, "the certificate is made for another purpose" },
         { GNUTLS_CERT_UNEXPECTED_OWNER, "the certificate is for another name" },
-        { GNUTLS_CERT_INSECURE_ALGORITHM, "the certificate is signed with a broken algorithm" },
+        { GNUTLS_CERT_INSECURE_ALGORITHM, "the certificate has a weak key or signature" },
         { GNUTLS_CERT_SIGNATURE_FAILURE, "the certificate's signature is wrong" },
         { GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, "the CA may not sign such a certificate" },
         { GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED, "the revocation list is out of date" },
@@ -67,37 +67,66 @@ trust_add_cas(Trust *trust, const char *ca, GError **error)
         return false;
 }
 
+/* True when @crl is signed by one of the authorities; *@has_ended: a newer one was due. */
+static bool
+trust_check_crl(const Trust *trust, gnutls_x509_crl_t crl, bool *has_ended)
+{
+        const unsigned ended = GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED;
+        gnutls_x509_trust_list_iter_t iter = NULL;
+        gnutls_x509_crt_t ca;
+        bool found = false;
+
+        while (!found && gnutls_x509_trust_list_iter_get_ca(trust->list, &iter, &ca) == 0) {
+                unsigned status = ~0U;
+
+                if (gnutls_x509_crl_verify(crl, &ca, 1, 0, &status) == 0 &&
+                    (status & ~(ended | GNUTLS_CERT_INVALID)) == 0 &&
+                    (status == 0 || (status & ended))) {
+                        found = true;
+                        *has_ended |= status != 0;
+                }
+                gnutls_x509_crt_deinit(ca);
+        }
+        gnutls_x509_trust_list_iter_deinit(iter);
+
+        return found;
+}
+
+/* GnuTLS can check lists as it adds them, but takes one that has ended for a wrong one. It still
+ * says whom not to believe, and an outage would be worse. */
 static bool
 trust_add_crl(Trust *trust, const char *crl, GError **error)
 {
-        /* Without the second one a list that isn't its CA's is left out in silence. */
-        const unsigned strict = GNUTLS_TL_VERIFY_CRL | GNUTLS_TL_FAIL_ON_INVALID_CRL;
         g_autoptr(GBytes) bytes = certificate_get_file(crl, CREDENTIALS_ERROR_CRL, error);
+        gnutls_x509_crl_t *lists = NULL;
+        bool good, has_ended = false;
         gnutls_datum_t datum;
-        int n;
+        unsigned n = 0;
+        int result;
 
         if (!bytes)
                 return false;
 
         datum = certificate_get_datum(bytes);
-        n = gnutls_x509_trust_list_add_trust_mem(trust->list, NULL, &datum, GNUTLS_X509_FMT_PEM,
-                                                 strict, 0);
-        if (n > 0)
-                return true;
+        result = gnutls_x509_crl_list_import2(&lists, &n, &datum, GNUTLS_X509_FMT_PEM, 0);
+        good = result >= 0 && n > 0;
+        for (unsigned i = 0; i < n; i++)
+                good = good && trust_check_crl(trust, lists[i], &has_ended);
 
-        /* One that has ended still says whom not to believe; an outage would be worse. */
-        if (n == GNUTLS_E_CRL_VERIFICATION_ERROR)
-                n = gnutls_x509_trust_list_add_trust_mem(trust->list, NULL, &datum,
-                                                         GNUTLS_X509_FMT_PEM, strict,
-                                                         GNUTLS_VERIFY_DISABLE_TIME_CHECKS);
-        if (n > 0) {
-                g_free(trust->warning);
-                trust->warning = g_strdup_printf("The revocation list %s has ended", crl);
+        if (good && gnutls_x509_trust_list_add_crls(trust->list, lists, n, 0, 0) == (int)n) {
+                gnutls_free(lists);
+                if (has_ended) {
+                        g_free(trust->warning);
+                        trust->warning = g_strdup_printf("The revocation list %s has ended", crl);
+                }
                 return true;
         }
 
+        for (unsigned i = 0; i < n; i++)
+                gnutls_x509_crl_deinit(lists[i]);
+        gnutls_free(lists);
         certificate_set_error(error, CREDENTIALS_ERROR_CRL, crl,
-                              "holds no revocation list of these CAs in PEM", n);
+                              "holds no revocation list of these CAs in PEM", MIN(result, 0));
         return false;
 }
 

@@ -76,6 +76,38 @@ class BadServers(TlsTest):
         self.check('the certificate is revoked', certificate,
                    ['CRL=' + self.ca.revoke(certificate)])
 
+    def test_revoked_by_a_list_that_has_ended(self):
+        certificate = self.ca.issue('gone')
+        self.ca.revoke(certificate)
+        ended = self.ca.list_revoked('-crl_lastupdate', '20200101000000Z', '-crl_nextupdate',
+                                     '20200201000000Z')
+        self.check('the certificate is revoked', certificate, ['CRL=' + ended])
+        self.proxy.wait_for_log(f'The revocation list {ended} has ended')
+
+    def test_weak_key(self):
+        self.check('the certificate has a weak key or signature',
+                   self.ca.issue('weak', key='weak'))
+
+    def check_list_refused(self, name):
+        """A list that isn't of the server's authority."""
+        os.mkdir(self.make_path('other'))
+        other = Authority(self.make_path('other'), name)
+        path = self.make_path('bad.conf')
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(group('Listener', 'main', 'Listen=127.0.0.1:4573')
+                       + self.tls_server('one', '127.0.0.1:4574', 'CRL=' + other.list_revoked())
+                       + route_group('all', '*', 'one'))
+        run = run_program('--check-config', '--config=' + path)
+        self.assertEqual(run.returncode, 78, run)
+        self.assertRegex(run.stderr, r'\[Server one\] CRL=: .*crl.pem holds no revocation list of '
+                                     r'these CAs')
+
+    def test_revocation_list_of_another_authority(self):
+        self.check_list_refused('Another CA')
+
+    def test_revocation_list_that_is_forged(self):
+        self.check_list_refused('Test CA')
+
     def test_pin(self):
         """In addition to the authority, which is fine."""
         other = self.ca.issue('other')

@@ -20,6 +20,7 @@ TRUNCATED = 'TRUNCATED'
 KEYS = {
     'p256': ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
     'rsa': ['-newkey', 'rsa:2048'],
+    'weak': ['-newkey', 'rsa:1024'],
     'ed25519': ['-newkey', 'ed25519'],
 }
 
@@ -107,7 +108,11 @@ class Authority:
         """The list with these in it."""
         for certificate in certificates:
             openssl('ca', '-config', self.path('config'), '-revoke', certificate)
-        openssl('ca', '-config', self.path('config'), '-gencrl', '-out', self.path('crl.pem'))
+        return self.list_revoked()
+
+    def list_revoked(self, *dates):
+        openssl('ca', '-config', self.path('config'), '-gencrl', '-out', self.path('crl.pem'),
+                *dates)
         return self.path('crl.pem')
 
     def answer_status(self, certificate):
@@ -127,6 +132,7 @@ def get_pin(certificate):
 
 def server_context(certificate, ca=None, version=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers('DEFAULT:@SECLEVEL=0')  # or OpenSSL would refuse the weak ones itself
     context.load_cert_chain(certificate)
     if ca:
         context.verify_mode = ssl.CERT_REQUIRED
