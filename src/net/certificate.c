@@ -39,6 +39,18 @@ pair_clear(Pair *pair)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Pair, pair_clear)
 
+static bool
+is_in_token(const char *where)
+{
+        return g_str_has_prefix(where, "pkcs11:");
+}
+
+char *
+certificate_describe(const char *where)
+{
+        return g_strndup(where, is_in_token(where) ? strcspn(where, "?") : strlen(where));
+}
+
 void
 certificate_set_error(GError **error,
                       CredentialsError code,
@@ -46,17 +58,13 @@ certificate_set_error(GError **error,
                       const char *what,
                       int result)
 {
+        g_autofree char *shown = certificate_describe(where);
+
         if (result < 0 && result != GNUTLS_E_NO_CERTIFICATE_FOUND)
-                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s: %s", where, what,
+                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s: %s", shown, what,
                             gnutls_strerror(result));
         else
-                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s", where, what);
-}
-
-static bool
-is_in_token(const char *where)
-{
-        return g_str_has_prefix(where, "pkcs11:");
+                g_set_error(error, CREDENTIALS_ERROR, (int)code, "%s %s", shown, what);
 }
 
 GBytes *

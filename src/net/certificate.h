@@ -35,6 +35,9 @@ bool certificate_load(gnutls_certificate_credentials_t credentials,
                       gint64 *expires,
                       GError **error);
 
+/* What may be shown of @where: a token's PIN may be in it. */
+char *certificate_describe(const char *where);
+
 /* The bytes of a path or a credential; @code says what to blame. */
 GBytes *certificate_get_file(const char *where, CredentialsError code, GError **error);
 

@@ -191,7 +191,7 @@ credentials_load_own(Credentials *credentials, const CredentialsOptions *options
                                       n_keys > 0 ? options->private_keys[i] : where, &own.expires,
                                       error))
                         return false;
-                own.where = g_strdup(where);
+                own.where = certificate_describe(where);
                 g_array_append_val(credentials->own, own);
         }
 
