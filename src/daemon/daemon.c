@@ -103,7 +103,7 @@ daemon_on_expiry_timer(void *data)
         Daemon *daemon = data;
 
         if (proxy_get_settings(daemon->proxy))
-                expiry_log(proxy_get_settings(daemon->proxy));
+                expiry_log(proxy_get_settings(daemon->proxy), g_get_real_time() / G_USEC_PER_SEC);
 
         return G_SOURCE_CONTINUE;
 }

@@ -21,7 +21,7 @@ expiry_get_level(gint64 days)
 }
 
 static void
-expiry_log_one(const char *kind, const char *name, const Credentials *credentials)
+expiry_log_one(const char *kind, const char *name, const Credentials *credentials, gint64 now)
 {
         const char *where;
         gint64 expires, days;
@@ -30,7 +30,7 @@ expiry_log_one(const char *kind, const char *name, const Credentials *credential
                 return;
 
         for (size_t i = 0; (where = credentials_get_certificate(credentials, i, &expires)); i++) {
-                g_autofree char *end = settings_tls_describe_end(expires, &days);
+                g_autofree char *end = settings_tls_describe_end(expires, now, &days);
 
                 if (end)
                         g_log_structured(G_LOG_DOMAIN, expiry_get_level(days), "MESSAGE_ID",
@@ -41,16 +41,16 @@ expiry_log_one(const char *kind, const char *name, const Credentials *credential
 }
 
 void
-expiry_log(const Settings *settings)
+expiry_log(const Settings *settings, gint64 now)
 {
         for (unsigned i = 0; i < settings->listeners->len; i++) {
                 const ListenerSettings *listener = settings->listeners->pdata[i];
 
-                expiry_log_one("Listener", listener->name, listener->credentials);
+                expiry_log_one("Listener", listener->name, listener->credentials, now);
         }
         for (unsigned i = 0; i < settings->servers->len; i++) {
                 const ServerSettings *server = settings->servers->pdata[i];
 
-                expiry_log_one("Server", server->name, server->credentials);
+                expiry_log_one("Server", server->name, server->credentials, now);
         }
 }

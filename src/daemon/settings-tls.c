@@ -70,9 +70,9 @@ warn(const SettingsGroup *group, const char *key, const char *message, GPtrArray
 }
 
 char *
-settings_tls_describe_end(gint64 expires, gint64 *days)
+settings_tls_describe_end(gint64 expires, gint64 now, gint64 *days)
 {
-        gint64 left = expires - g_get_real_time() / G_USEC_PER_SEC;
+        gint64 left = expires - now;
 
         *days = left / DAY;
         if (left < 0)
@@ -89,10 +89,10 @@ static void
 check_ends(const SettingsGroup *group, const Credentials *credentials, GPtrArray *problems)
 {
         const char *where;
-        gint64 expires, days;
+        gint64 expires, days, now = g_get_real_time() / G_USEC_PER_SEC;
 
         for (size_t i = 0; (where = credentials_get_certificate(credentials, i, &expires)); i++) {
-                g_autofree char *end = settings_tls_describe_end(expires, &days);
+                g_autofree char *end = settings_tls_describe_end(expires, now, &days);
                 g_autofree char *message =
                         end ? g_strdup_printf("The certificate %s %s", where, end) : NULL;
 

@@ -14,7 +14,6 @@
  * certificate near or past its end, as a warning. */
 void settings_tls_load(const SettingsGroups *groups, GPtrArray *problems);
 
-/* "ends in 7 days", "has ended 2 days ago"; NULL when it isn't near @expires, in seconds since
- * 1970.
- */
-char *settings_tls_describe_end(gint64 expires, gint64 *days);
+/* "ends in 7 days", "has ended 2 days ago"; NULL when @now isn't near @expires. Both are in seconds
+ * since 1970. */
+char *settings_tls_describe_end(gint64 expires, gint64 now, gint64 *days);

@@ -35,14 +35,14 @@ bool certificate_load(gnutls_certificate_credentials_t credentials,
                       gint64 *expires,
                       GError **error);
 
+/* What may be shown of @where, to be freed: a token's PIN may be in it. */
+char *certificate_describe(const char *where);
+
 /* The bytes of a path or a credential; @code says what to blame. */
 GBytes *certificate_get_file(const char *where, CredentialsError code, GError **error);
 
 /* The same bytes as GnuTLS wants them; valid as long as @bytes. */
 gnutls_datum_t certificate_get_datum(GBytes *bytes);
-
-/* @where as it may be shown: a token's URI without its PIN. To be freed. */
-char *certificate_describe(const char *where);
 
 /* Sets the error "@where @what: WHY", with what GnuTLS says to @result as the reason, if that is
  * negative. */
