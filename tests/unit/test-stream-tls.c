@@ -260,6 +260,23 @@ test_reset_does_not(Fixture *fixture, const void *data)
         g_assert_true(fixture->ours.truncated);
 }
 
+/* Whoever writes meets the break first; what had arrived before it is there all the same. */
+static void
+test_break_leaves_what_arrived(Fixture *fixture, const void *data)
+{
+        g_autoptr(GString) got = g_string_new(NULL);
+        size_t n;
+
+        connect_both(fixture);
+        say(&fixture->theirs, "SET VARIABLE X 1\n");
+        say(&fixture->ours, "HANGUP\n");
+        stream_reset(&fixture->theirs);
+
+        g_assert_cmpint(stream_write(&fixture->ours, "HANGUP\n", 7, &n), ==, STREAM_BROKEN);
+        g_assert_cmpint(read_all(fixture, &fixture->ours, 100, got), !=, STREAM_WAIT);
+        g_assert_cmpstr(got->str, ==, "SET VARIABLE X 1\n");
+}
+
 static void
 test_truncation_accepted(Fixture *fixture, const void *data)
 {
@@ -374,6 +391,7 @@ main(int argc, char **argv)
                 { "/stream-tls/half-close", test_half_close },
                 { "/stream-tls/close-says-goodbye", test_close_says_goodbye },
                 { "/stream-tls/reset-does-not", test_reset_does_not },
+                { "/stream-tls/break-leaves-what-arrived", test_break_leaves_what_arrived },
                 { "/stream-tls/truncation-accepted", test_truncation_accepted },
                 { "/stream-tls/truncation-fails", test_truncation_fails },
                 { "/stream-tls/wrong-name", test_wrong_name },
