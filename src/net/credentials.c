@@ -19,11 +19,13 @@
 
 #define PIN_SIZE 32
 
-/* TLS 1.3 first, nothing without forward secrecy, and the cheapest curve first. */
+/* TLS 1.3 first, nothing without forward secrecy, and the cheapest curve first. AES-128 comes
+ * before AES-256 since SHA-256 comes with it, which processors do in hardware: SHA-384 would be a
+ * twentieth of a session's cost. */
 #define FALLBACK                                                                                   \
-        "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-AES-128-CBC:-AES-256-CBC:-GROUP-ALL:"    \
-        "+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1:+GROUP-FFDHE2048:"       \
-        "+GROUP-FFDHE3072"
+        "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:"   \
+        "+CHACHA20-POLY1305:+AES-128-CCM:+AES-256-CCM:-GROUP-ALL:+GROUP-X25519:"                   \
+        "+GROUP-SECP256R1:+GROUP-SECP384R1:+GROUP-SECP521R1:+GROUP-FFDHE2048:+GROUP-FFDHE3072"
 
 typedef struct Own {
         char *where;

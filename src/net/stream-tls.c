@@ -2,11 +2,6 @@
 /*
  * A connection in TLS, by GnuTLS, as server or client.
  *
- * GnuTLS asks for a record's head and then for its body. Below it each is taken from what one
- * recv() brought, into a buffer on the stack of the verb that runs; what GnuTLS did not ask for by
- * the end of the verb is copied and kept, which happens only when the caller's memory was full. So
- * an idle connection has no buffer here.
- *
  * GnuTLS says "again" not only when the kernel did, but after a ticket or a warning too.
  * STREAM_WAIT is passed on only after the kernel said so; otherwise GnuTLS is asked again, a
  * bounded number of times, since what it had was none of the caller's bytes.
@@ -25,188 +20,19 @@
 #include "base/fd.h"
 #include "net/stream.h"
 #include "net/tls-failure.h"
+#include "net/tls-wire.h"
 
-#define AHEAD_SIZE       (32 * 1024)
-#define RECORD_SIZE      (16 * 1024)
-#define TRIES            32 /* of GnuTLS in one verb that lead nowhere */
-#define HANDSHAKES       4  /* steps in one turn, two of them for those that wait for theirs */
-#define HANDSHAKES_NEW   2
-#define RECORD_HANDSHAKE 22
-#define RECORD_HEAD      5
-
-typedef struct StreamTls {
-        CredentialsVerdict verdict; /* first, as credentials.h asks */
-        Credentials *credentials;
-        Stream *stream;           /* whose verb runs */
-        gnutls_session_t session; /* NULL until there is something to say or read */
-        char *ahead; /* what came and GnuTLS did not ask for yet: on the stack, or kept */
-        uint32_t ahead_head, ahead_tail;
-        char *buffer;  /* of the verb that runs */
-        char *failure; /* NULL: none, or the kernel's */
-        int error;     /* the kernel's */
-        uint8_t alert; /* in the clear, during the handshake; 0: none */
-        char early;    /* what stream_confirm() has read */
-        bool has_early;
-        bool is_greeted;  /* the peer's first byte has been looked at */
-        bool has_spoken;  /* something was sent */
-        bool is_plain;    /* that byte is not TLS's */
-        bool is_shaken;   /* the handshake is over */
-        bool is_deferred; /* its handshake waits for the next turn */
-        bool is_writing;  /* GnuTLS has a record that the kernel didn't take yet */
-        bool is_finished; /* close_notify is sent */
-        bool starved;     /* the kernel has nothing to read */
-        bool blocked;     /* the kernel takes nothing */
-        bool saw_end;     /* of the connection, close_notify or not */
-} StreamTls;
+#define RECORD_SIZE    (16 * 1024)
+#define TRIES          32 /* of GnuTLS in one verb that lead nowhere */
+#define HANDSHAKES     4  /* steps in one turn, two of them for those that wait for theirs */
+#define HANDSHAKES_NEW 2
+#define RECORD_HEAD    5
 
 /* How many steps of handshakes this thread has made in the turn that began then. */
 static _Thread_local struct {
         gint64 turn;
         unsigned steps;
 } handshakes;
-
-/* False when the peer doesn't speak TLS. */
-static bool
-tls_check_first_byte(StreamTls *tls, uint8_t byte)
-{
-        tls->is_plain = byte != RECORD_HANDSHAKE && byte != TLS_FAILURE_ALERT;
-        if (tls->is_plain)
-                tls->failure = g_strdup("plain text instead of TLS");
-
-        return !tls->is_plain;
-}
-
-/* Brings what the kernel has; true when there is some. */
-static bool
-tls_fill(StreamTls *tls, ssize_t *result)
-{
-        Stream *stream = tls->stream;
-        ssize_t n;
-
-        if (!stream->readable) {
-                tls->starved = true;
-                errno = EAGAIN;
-                *result = -1;
-                return false;
-        }
-
-        n = stream->ended ? 0 : TEMP_FAILURE_RETRY(recv(stream->fd, tls->buffer, AHEAD_SIZE, 0));
-        if (n > 0) {
-                /* As on a plain connection. */
-                if (n < AHEAD_SIZE) {
-                        stream->readable = stream->ending;
-                        stream->ended = stream->ending && stream->ends_well;
-                }
-                tls->ahead = tls->buffer;
-                tls->ahead_head = 0;
-                tls->ahead_tail = (uint32_t)n;
-                if (!tls->is_shaken)
-                        tls->alert = tls_failure_find_alert(tls->ahead, (size_t)n);
-                return true;
-        }
-
-        *result = n;
-        if (n == 0) {
-                tls->saw_end = true;
-        } else if (errno == EAGAIN) {
-                stream->readable = false;
-                tls->starved = true;
-        } else {
-                tls->error = errno;
-        }
-
-        return false;
-}
-
-/* Takes away what GnuTLS has been given. */
-static void
-tls_drop_ahead(StreamTls *tls)
-{
-        if (tls->ahead != tls->buffer)
-                g_free(tls->ahead);
-        tls->ahead = NULL;
-        tls->ahead_head = tls->ahead_tail = 0;
-}
-
-static ssize_t
-tls_pull(gnutls_transport_ptr_t data, void *into, size_t size)
-{
-        StreamTls *tls = data;
-        ssize_t result;
-        size_t n;
-
-        if (!tls->ahead && !tls_fill(tls, &result)) {
-                gnutls_transport_set_errno(tls->session, errno);
-                return result;
-        }
-        if (!tls->is_greeted && !tls_check_first_byte(tls, (uint8_t)*tls->ahead)) {
-                gnutls_transport_set_errno(tls->session, EPROTO);
-                return -1;
-        }
-        tls->is_greeted = true;
-
-        n = MIN(size, tls->ahead_tail - tls->ahead_head);
-        memcpy(into, tls->ahead + tls->ahead_head, n);
-        tls->ahead_head += (uint32_t)n;
-        if (tls->ahead_head == tls->ahead_tail)
-                tls_drop_ahead(tls);
-
-        return (ssize_t)n;
-}
-
-static ssize_t
-tls_push(gnutls_transport_ptr_t data, const giovec_t *vectors, int n)
-{
-        StreamTls *tls = data;
-        Stream *stream = tls->stream;
-        struct msghdr message = { .msg_iov = (struct iovec *)vectors, .msg_iovlen = (size_t)n };
-        ssize_t result = -1;
-
-        errno = EAGAIN;
-        if (stream->writable)
-                result = TEMP_FAILURE_RETRY(sendmsg(stream->fd, &message, MSG_NOSIGNAL));
-        if (result >= 0) {
-                tls->has_spoken = true;
-                return result;
-        }
-
-        if (errno == EAGAIN) {
-                stream_wait_write(stream);
-                tls->blocked = true;
-                errno = EAGAIN;
-        } else {
-                tls->error = errno;
-        }
-        gnutls_transport_set_errno(tls->session, errno);
-
-        return -1;
-}
-
-/* Around each verb: @buffer is there as long as it runs. */
-static StreamTls *
-tls_enter(Stream *stream, char *buffer)
-{
-        StreamTls *tls = stream->tls;
-
-        tls->stream = stream;
-        tls->buffer = buffer;
-        tls->starved = tls->blocked = false;
-
-        return tls;
-}
-
-static void
-tls_leave(StreamTls *tls)
-{
-        if (tls->ahead && tls->ahead == tls->buffer) {
-                uint32_t n = tls->ahead_tail - tls->ahead_head;
-
-                tls->ahead = g_memdup2(tls->ahead + tls->ahead_head, n);
-                tls->ahead_head = 0;
-                tls->ahead_tail = n;
-        }
-        tls->buffer = NULL;
-}
 
 /* The failure that GnuTLS's fatal @result stands for. */
 static StreamResult
@@ -323,8 +149,8 @@ tls_begin(StreamTls *tls)
 
         gnutls_session_set_ptr(tls->session, &tls->verdict);
         gnutls_transport_set_ptr(tls->session, tls);
-        gnutls_transport_set_pull_function(tls->session, tls_pull);
-        gnutls_transport_set_vec_push_function(tls->session, tls_push);
+        gnutls_transport_set_pull_function(tls->session, tls_wire_pull);
+        gnutls_transport_set_vec_push_function(tls->session, tls_wire_push);
         gnutls_handshake_set_timeout(tls->session, 0);
 
         return true;
@@ -368,7 +194,7 @@ tls_await_hello(StreamTls *tls)
         if (n == 0)
                 return STREAM_END;
 
-        if (n > 0 && !tls_check_first_byte(tls, head[0]))
+        if (n > 0 && !tls_wire_check_first_byte(tls, head[0]))
                 return tls_break_handshake(stream, EPROTO);
         if (n >= RECORD_HEAD)
                 wanted += MIN(head[3] << 8 | head[4], RECORD_SIZE);
@@ -384,15 +210,29 @@ tls_await_hello(StreamTls *tls)
         return tls_break_handshake(stream, EPROTO);
 }
 
+/* GnuTLS has done its part; a client's Finished may wait. */
+static StreamResult
+tls_complete(StreamTls *tls)
+{
+        StreamResult result = STREAM_OK;
+
+        if (credentials_are_listeners(tls->credentials))
+                result = tls_wire_flush(tls);
+        if (result == STREAM_BROKEN)
+                return tls_break_handshake(tls->stream, tls->error);
+
+        return result;
+}
+
 static StreamResult
 stream_tls_handshake(Stream *stream)
 {
         StreamTls *tls = stream->tls;
-        char buffer[AHEAD_SIZE];
+        char buffer[TLS_WIRE_AHEAD_SIZE];
         StreamResult result;
 
         if (tls->is_shaken)
-                return STREAM_OK;
+                return tls_complete(tls);
 
         /* What is there before the stream is watched is its first event. */
         tls->stream = stream;
@@ -412,9 +252,17 @@ stream_tls_handshake(Stream *stream)
         if (!tls->session && !tls_begin(tls))
                 return tls_break_handshake(stream, ENOMEM);
 
-        tls_enter(stream, buffer);
+        tls_wire_enter(stream, buffer);
+        tls->is_gathering = true;
         result = tls_shake(tls);
-        tls_leave(tls);
+        tls->is_gathering = false;
+        tls_wire_leave(tls);
+        if (result == STREAM_OK)
+                return tls_complete(tls);
+
+        /* An alert too, as far as the kernel takes it. */
+        if (tls_wire_flush(tls) == STREAM_BROKEN && result == STREAM_WAIT)
+                return tls_break_handshake(stream, tls->error);
 
         return result;
 }
@@ -463,7 +311,7 @@ tls_receive(StreamTls *tls, char *data, size_t size, size_t *n)
 StreamResult
 stream_confirm(Stream *stream)
 {
-        char buffer[AHEAD_SIZE];
+        char buffer[TLS_WIRE_AHEAD_SIZE];
         StreamTls *tls = stream->tls;
         StreamResult result;
         size_t n = 0;
@@ -476,9 +324,9 @@ stream_confirm(Stream *stream)
         if (stream->error)
                 return STREAM_BROKEN;
 
-        tls_enter(stream, buffer);
+        tls_wire_enter(stream, buffer);
         result = tls_receive(tls, &tls->early, 1, &n);
-        tls_leave(tls);
+        tls_wire_leave(tls);
         tls->has_early = n > 0;
 
         /* A ticket is an answer too. An end is told by the next read once more. */
@@ -492,7 +340,7 @@ stream_confirm(Stream *stream)
 static StreamResult
 stream_tls_read(Stream *stream, void *data, size_t size, size_t *n)
 {
-        char buffer[AHEAD_SIZE];
+        char buffer[TLS_WIRE_AHEAD_SIZE];
         StreamTls *tls = stream->tls;
         StreamResult result;
 
@@ -506,9 +354,12 @@ stream_tls_read(Stream *stream, void *data, size_t size, size_t *n)
                 tls->has_early = false;
         }
 
-        tls_enter(stream, buffer);
-        result = tls_receive(tls, data, size, n);
-        tls_leave(tls);
+        tls_wire_enter(stream, buffer);
+        if (tls->unsent && tls_wire_flush(tls) == STREAM_BROKEN)
+                result = stream_break(stream, tls->error);
+        else
+                result = tls_receive(tls, data, size, n);
+        tls_wire_leave(tls);
 
         /* Whatever comes after the bytes is told by the next read. */
         return *n > 0 ? STREAM_OK : result;
@@ -549,9 +400,9 @@ stream_tls_write(Stream *stream, const void *data, size_t size, size_t *n)
         if (!stream->writable)
                 return STREAM_WAIT;
 
-        tls_enter(stream, NULL);
+        tls_wire_enter(stream, NULL);
         result = tls_send(tls, data, size, n);
-        tls_leave(tls);
+        tls_wire_leave(tls);
 
         return result;
 }
@@ -566,7 +417,7 @@ stream_tls_finish(Stream *stream)
         if (!tls->is_shaken || stream->error)
                 return stream_break(stream, stream->error ? stream->error : EPROTO);
 
-        tls_enter(stream, NULL);
+        tls_wire_enter(stream, NULL);
         while (!tls->is_finished && judged == STREAM_OK) {
                 int result = gnutls_bye(tls->session, GNUTLS_SHUT_WR);
 
@@ -575,7 +426,7 @@ stream_tls_finish(Stream *stream)
                 else
                         judged = tls_judge(tls, result, &tries);
         }
-        tls_leave(tls);
+        tls_wire_leave(tls);
 
         return tls->is_finished ? stream_tcp_finish(stream) : judged;
 }
@@ -587,13 +438,15 @@ stream_tls_free(Stream *stream)
 
         /* A close that is no failure says so, as far as the kernel takes it. */
         if (tls->is_shaken && !tls->is_finished && !tls->is_writing && !stream->error) {
-                tls_enter(stream, NULL);
+                tls_wire_enter(stream, NULL);
                 gnutls_bye(tls->session, GNUTLS_SHUT_WR);
         }
 
         if (tls->session)
                 gnutls_deinit(tls->session);
         credentials_unref(tls->credentials);
+        if (tls->unsent)
+                g_byte_array_unref(tls->unsent);
         g_free(tls->ahead);
         g_free(tls->failure);
         g_free(tls);

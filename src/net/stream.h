@@ -79,7 +79,9 @@ stream_is_open(const Stream *stream)
 }
 
 /* Whatever must come before the first byte: nothing on a plain connection. So that nobody has to
- * wait for other people's handshakes, a turn of a loop does only a few of their steps. */
+ * wait for other people's handshakes, a turn of a loop does only a few of their steps. What a
+ * client says last in it may leave with the first thing it does afterwards, be it a write or a
+ * read. */
 static inline StreamResult
 stream_handshake(Stream *stream)
 {
