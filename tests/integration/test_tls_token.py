@@ -65,6 +65,16 @@ class Token(TlsTest):
             context = client_context(self.ca.certificate, version=version)
             self.assert_success(self.call_tls('agi://h/x', context))
 
+    def test_pin_in_a_file(self):
+        with open(self.make_path('pin'), 'w', encoding='utf-8') as file:
+            file.write(PIN)
+        server = self.make_server()
+        lines = [line.replace('pin-value=' + PIN, 'pin-source=' + self.make_path('pin'))
+                 for line in self.make_lines('first')]
+        self.start_proxy(server_group('one', server.address), route_group('all', '*', 'one'),
+                         listener=lines, environment=self.environment)
+        self.assert_success(self.call_tls('agi://h/x'))
+
     def test_server(self):
         """The key signs for us towards a server that asks for a certificate."""
         self.put('client', self.ca.issue('client', purpose='client'))
