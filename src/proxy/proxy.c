@@ -12,6 +12,7 @@
 
 #include <gio/gio.h>
 
+#include "base/fd.h"
 #include "base/log-id.h"
 #include "proxy/worker.h"
 
@@ -98,7 +99,8 @@ proxy_new(GPtrArray *passed, unsigned max_descriptors)
         if (posix_memalign((void **)&proxy, G_ALIGNOF(Proxy), sizeof(*proxy)) != 0)
                 g_error("Out of memory");
 
-        *proxy = (Proxy){ .max_descriptors = max_descriptors };
+        *proxy = (Proxy){ .max_descriptors = max_descriptors, .shared.spare_fd = FD_NONE };
+        pthread_mutex_init(&proxy->shared.spare_lock, NULL);
         proxy->passed = passed;
         proxy->doors = doors_new();
         proxy->workers = g_ptr_array_new_with_free_func((GDestroyNotify)worker_free);
@@ -428,5 +430,7 @@ proxy_free(Proxy *proxy)
         g_array_unref(proxy->doors);
         g_ptr_array_unref(proxy->passed);
         settings_unref(proxy->settings);
+        fd_clear(&proxy->shared.spare_fd);
+        pthread_mutex_destroy(&proxy->shared.spare_lock);
         free(proxy);
 }

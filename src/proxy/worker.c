@@ -54,7 +54,6 @@ struct Worker {
         GPtrArray *doors; /* of Door */
         GQueue live;      /* of Session */
         GQueue closed;    /* of Session: freed at the end of the turn */
-        int spare_fd;
         Deadline pause;
         Load load;
         gint64 clock_offset; /* from the monotonic to the real time */
@@ -65,11 +64,22 @@ struct Worker {
         bool answered; /* atomic: a ping has been */
 };
 
+/* With the lock held; false when there is none to be had. */
+static bool
+shared_open_spare(WorkerShared *shared)
+{
+        if (shared->spare_fd < 0)
+                shared->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+        return shared->spare_fd >= 0;
+}
+
 static void
 worker_open_spare(Worker *worker)
 {
-        if (worker->spare_fd < 0)
-                worker->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        pthread_mutex_lock(&worker->shared->spare_lock);
+        shared_open_spare(worker->shared);
+        pthread_mutex_unlock(&worker->shared->spare_lock);
 }
 
 /* What is told when a shortage of any kind is over. */
@@ -188,22 +198,24 @@ worker_get_n_accepting(const Worker *worker)
 static bool
 worker_accept_short(Worker *worker, Door *door, int error)
 {
+        WorkerShared *shared = worker->shared;
+        bool has_spare, any = false;
         Address client;
         int fd;
 
         worker_note_short(worker, error);
 
-        if ((error == EMFILE || error == ENFILE) && worker->spare_fd >= 0) {
-                bool any;
-
-                fd_clear(&worker->spare_fd);
+        pthread_mutex_lock(&shared->spare_lock);
+        if ((error == EMFILE || error == ENFILE) && shared->spare_fd >= 0) {
+                fd_clear(&shared->spare_fd);
                 any = listener_accept(door->listener, &fd, &client) == LISTENER_ACCEPTED;
                 if (any)
                         worker_turn_away(worker, fd);
-                worker_open_spare(worker);
-                if (worker->spare_fd >= 0)
-                        return any;
         }
+        has_spare = shared_open_spare(shared);
+        pthread_mutex_unlock(&shared->spare_lock);
+        if (has_spare && (error == EMFILE || error == ENFILE))
+                return any;
 
         worker_unwatch_doors(worker);
         deadline_start(&worker->pause, worker->loop, PAUSE, worker_watch_doors, worker);
@@ -512,7 +524,6 @@ worker_new(unsigned index, WorkerShared *shared)
         worker->loop = loop_new(worker_after_turn, worker);
         worker->pool = buffer_pool_new();
         worker->doors = g_ptr_array_new_with_free_func((GDestroyNotify)door_free);
-        worker->spare_fd = FD_NONE;
         worker->clock_offset = g_get_real_time() - g_get_monotonic_time();
         worker->answered = true;
         worker_open_spare(worker);
@@ -550,7 +561,6 @@ worker_free(Worker *worker)
 
         deadline_stop(&worker->pause);
         g_ptr_array_unref(worker->doors);
-        fd_clear(&worker->spare_fd);
         buffer_pool_free(worker->pool);
         loop_free(worker->loop);
         g_free(worker);

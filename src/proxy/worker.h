@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,8 +31,8 @@ typedef struct Session Session;
  * at a time; beyond these a client is told just FAILURE. Each has one descriptor. */
 #define WORKER_MAX_REFUSALS 64
 
-/* Descriptors that a worker has of its own: its epoll set, its wake-up, and a spare one. */
-#define WORKER_DESCRIPTORS 3
+/* Descriptors that a worker has of its own: its epoll set and its wake-up. */
+#define WORKER_DESCRIPTORS 2
 
 /* What all workers of a proxy share. */
 typedef struct WorkerShared {
@@ -41,9 +42,11 @@ typedef struct WorkerShared {
         unsigned turned_away;  /* atomic: connections that were told FAILURE and no more */
         Notice full;           /* all are taken */
         Notice short_of;       /* descriptors or memory */
-        GPtrArray *workers;    /* of Worker, all of them; not changed once the first has started */
-        unsigned n_accepting;  /* atomic: so many of them accept, beginning with the first */
-        bool adapts;           /* that number goes by how busy they are; likewise not changed */
+        pthread_mutex_t spare_lock;
+        int spare_fd; /* behind the lock: one for all, so that whoever is woken up can use it */
+        GPtrArray *workers;   /* of Worker, all of them; not changed once the first has started */
+        unsigned n_accepting; /* atomic: so many of them accept, beginning with the first */
+        bool adapts;          /* that number goes by how busy they are; likewise not changed */
 } WorkerShared;
 
 /* A listening socket and what is configured about it, which belongs to the settings it comes with;
