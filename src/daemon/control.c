@@ -50,6 +50,7 @@ typedef struct Connection {
         Control *control;
         sd_bus *bus;      /* NULL once closed */
         GPtrArray *calls; /* of ControlCall, not yet answered; not owned */
+        bool again;       /* there may be more to process than the descriptor tells */
         gint64 idle_since;
 } Connection;
 
@@ -235,7 +236,7 @@ connection_prepare(GSource *source, int *timeout)
 
         connection->poll.events = (gushort)events;
         *timeout = (int)CLAMP(left / 1000 + 1, 0, G_MAXINT);
-        return left <= 0;
+        return connection->again || left <= 0;
 }
 
 static gboolean
@@ -255,6 +256,7 @@ connection_dispatch(GSource *source, GSourceFunc func, void *data)
 
         if (!connection->bus) /* closed by what was called */
                 return G_SOURCE_REMOVE;
+        connection->again = result > 0;
         if (result >= 0 && sd_bus_is_open(connection->bus) > 0)
                 return G_SOURCE_CONTINUE;
 

@@ -510,6 +510,37 @@ test_junk(void)
         daemon_clear(&daemon);
 }
 
+/* Two calls in the very packet that ends the authentication: no event tells of them any more. */
+static void
+test_one_packet(void)
+{
+        /* Little endian, no body; the serial number is at 8. In the fields 'o' is the path, 's' the
+         * interface, then the method. */
+        static const char call[] = "l\1\0\1\0\0\0\0\1\0\0\0\x47\0\0\0"
+                                   "\1\1o\0\x0e\0\0\0/org/agitator1\0\0"
+                                   "\2\1s\0\x15\0\0\0org.agitator1.Manager\0\0\0"
+                                   "\3\1s\0\6\0\0\0Reload\0"; /* and one more to fill up */
+        g_autofree char *uid = g_strdup_printf("%u", (unsigned)getuid());
+        g_autoptr(GString) packet = g_string_new_len("\0AUTH EXTERNAL ", 15);
+        Daemon daemon;
+        fd_auto int fd = FD_NONE;
+
+        for (const char *digit = uid; *digit; digit++)
+                g_string_append_printf(packet, "%02x", (unsigned)*digit);
+        g_string_append(packet, "\r\nBEGIN\r\n");
+        for (unsigned i = 0; i < 2; i++)
+                g_string_append_len(packet, call, sizeof(call));
+
+        daemon_init(&daemon);
+        fd = connect_to(daemon.path);
+        g_assert_cmpint(send(fd, packet->str, packet->len, MSG_NOSIGNAL), ==, (ssize_t)packet->len);
+        daemon_wait_calls(&daemon, 2);
+        control_call_succeed(daemon_take_call(&daemon));
+        control_call_succeed(daemon_take_call(&daemon));
+
+        daemon_clear(&daemon);
+}
+
 /* Who says nothing doesn't keep others out. */
 static void
 test_silent_connections(void)
@@ -581,6 +612,7 @@ main(int argc, char **argv)
         g_test_add_func("/control/stale-socket", test_stale_socket);
         g_test_add_func("/control/successor", test_successor);
         g_test_add_func("/control/junk", test_junk);
+        g_test_add_func("/control/one-packet", test_one_packet);
         g_test_add_func("/control/silent-connections", test_silent_connections);
         g_test_add_func("/control/no-room", test_no_room);
 
