@@ -511,3 +511,16 @@ control_free(Control *control)
         g_free(control->path);
         g_free(control);
 }
+
+void
+control_calls_answer(GPtrArray *calls, unsigned n, const char *error)
+{
+        for (unsigned i = 0; i < n; i++) {
+                if (error)
+                        control_call_fail(calls->pdata[i], error);
+                else
+                        control_call_succeed(calls->pdata[i]);
+        }
+        if (n > 0)
+                g_ptr_array_remove_range(calls, 0, n);
+}

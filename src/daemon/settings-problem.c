@@ -104,3 +104,26 @@ settings_problem_print(const SettingsProblem *problem)
 
         return g_string_free(text, FALSE);
 }
+
+char *
+settings_problems_summarise(const GPtrArray *problems)
+{
+        const SettingsProblem *first = NULL;
+        g_autofree char *text = NULL;
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < problems->len; i++) {
+                const SettingsProblem *problem = problems->pdata[i];
+
+                if (problem->is_error && n++ == 0)
+                        first = problem;
+        }
+        if (!first)
+                return g_strdup("the configuration could not be read");
+
+        text = settings_problem_print(first);
+        if (n == 1)
+                return g_steal_pointer(&text);
+
+        return g_strdup_printf("%s (and %u more)", text, n - 1);
+}

@@ -26,6 +26,10 @@ typedef struct SettingsPlace {
 /* A list of them. */
 GPtrArray *settings_problems_new(void);
 
+/* What they have against the settings, in a line: the first error, and how many there are. Freed by
+ * the caller. */
+char *settings_problems_summarise(const GPtrArray *problems);
+
 void settings_problem_free(SettingsProblem *problem);
 
 /* Adds an error (or warning) about @place to @problems. */

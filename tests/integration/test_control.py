@@ -12,6 +12,7 @@ import subprocess
 import unittest
 
 from harness.case import Config, IntegrationTest, route_group, server_group
+from harness.proxy import Adopted
 from harness.tap import main
 from harness.waiting import TIMEOUT, wait_until
 
@@ -206,11 +207,23 @@ class Control(IntegrationTest):
                       ((0, ''), (1, 'agitatorctl reload: agitator is stopping\n')))
         self.assertEqual(self.proxy.wait_exit(), 0)
 
+    def test_upgrade(self):
+        self.start()
+        Adopted.adopt_all()
+        for route, server in (('two', self.two), ('one', self.one)):
+            mark = self.proxy.notices.mark()
+            self.proxy.write_config(self.config(route))
+            self.assertEqual(self.run_verb('upgrade'), (0, ''))
+            self.assert_served_by(server)
+            self.assertEqual(self.proxy.take_over(mark).wait(TIMEOUT), 0)
+            self.assert_reloads()  # by the new one, and its socket stays
+
     def test_upgrade_that_can_not_be(self):
         self.start()
+        self.proxy.write_config('[Listener main]\n[Rout x]\n')
         status, error = self.run_verb('upgrade')
         self.assertEqual(status, 1)
-        self.assertRegex(error, r'^agitatorctl upgrade: .+\n$')
+        self.assertRegex(error, r'^agitatorctl upgrade: .*agitator\.conf:2: .*Rout')
         self.assert_served_by(self.one)
 
     def test_stopping(self):
