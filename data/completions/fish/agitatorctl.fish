@@ -13,9 +13,9 @@ complete -c agitatorctl -f
 complete -c agitatorctl -n 'not __fish_seen_subcommand_from help' -s h -l help -d 'Show a summary'
 complete -c agitatorctl -n $none -l version -d 'Print the version'
 complete -c agitatorctl -n $none -a call -d 'Call a FastAGI server, or agitator, as Asterisk would'
-complete -c agitatorctl -n $none -a reload -d 'Have agitator read its configuration again'
+complete -c agitatorctl -n $none -a reload -d 'Have agitator take its changed configuration'
 complete -c agitatorctl -n $none -a upgrade \
-    -d 'Have the installed agitator take over from the running one'
+    -d 'Have agitator go on as the program that is installed now'
 complete -c agitatorctl -n $none -a help -d 'Explain a verb'
 
 complete -c agitatorctl -n $call -s a -l arg -x \
