@@ -3,7 +3,8 @@
  * Settings come into force in one way, at the start and at a reload: the files are read and
  * checked, names of servers are looked up (which may take NAMES_LIMIT), sockets are opened, and
  * then all is swapped in at once. Whatever fails before that leaves what was in force. Signals may
- * come at any point of it: a hang-up during a reload makes another one follow, a stop ends it.
+ * come at any point of it: a hang-up during a reload makes another one follow, a stop ends it. Who
+ * asks for a reload on the control socket is answered at the end of one that began after that.
  */
 
 #include "daemon/daemon.h"
@@ -16,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log-id.h"
 #include "base/log.h"
+#include "daemon/control.h"
 #include "daemon/expiry.h"
 #include "daemon/notify.h"
 #include "daemon/settings-file.h"
@@ -28,6 +30,8 @@
 #define EXPIRY_INTERVAL (24 * 60 * 60) /* seconds */
 #define EXTENSION       (10 * G_TIME_SPAN_SECOND)
 
+#define STOPPING "agitator is stopping" /* what callers are told then */
+
 typedef struct Daemon {
         GMainLoop *loop;
         GArray *sources; /* of guint: what the main loop calls with this daemon */
@@ -39,6 +43,10 @@ typedef struct Daemon {
         Settings *next;
         Names *next_names;
         bool again; /* another reload was asked for meanwhile */
+
+        Control *control;   /* NULL until ready, and when there is none */
+        GPtrArray *callers; /* of ControlCall: who waits for a reload */
+        unsigned served;    /* ... so many of them for the one that is on its way */
 
         bool is_ready;
         bool is_stopping;
@@ -154,6 +162,21 @@ summarise(const GPtrArray *problems)
         return g_strdup_printf("%s (and %u more)", text, n - 1);
 }
 
+/* Tells the first @n callers how the reload went that they waited for; NULL: well. */
+static void
+daemon_answer(Daemon *daemon, unsigned n, const char *error)
+{
+        for (unsigned i = 0; i < n; i++) {
+                if (error)
+                        control_call_fail(daemon->callers->pdata[i], error);
+                else
+                        control_call_succeed(daemon->callers->pdata[i]);
+        }
+        if (n > 0)
+                g_ptr_array_remove_range(daemon->callers, 0, n);
+        daemon->served = 0;
+}
+
 /* What was on its way is over, well or not. */
 static void
 daemon_end(Daemon *daemon)
@@ -166,6 +189,7 @@ daemon_end(Daemon *daemon)
 
         daemon_show_status(daemon);
         notify_ready();
+        daemon_answer(daemon, daemon->served, daemon->reload_error); /* by now all others know */
         if (daemon->again)
                 daemon_begin(daemon);
 }
@@ -206,6 +230,25 @@ daemon_log_in_force(const Daemon *daemon)
                          plural(settings->servers->len));
 }
 
+static void daemon_on_reload_call(ControlCall *call, void *data);
+
+static const ControlFuncs control_funcs = { .reload = daemon_on_reload_call };
+
+/* Not before the start has succeeded: until then the socket may be a predecessor's. */
+static void
+daemon_open_control(Daemon *daemon)
+{
+        g_autofree char *path = control_get_default_path();
+        g_autoptr(GError) error = NULL;
+
+        if (!path)
+                return;
+
+        daemon->control = control_new(path, &control_funcs, daemon, &error);
+        if (!daemon->control)
+                g_warning("no control socket: %s", error->message);
+}
+
 /* Every worker has the new settings. */
 static void
 daemon_on_in_force(void *data)
@@ -216,6 +259,8 @@ daemon_on_in_force(void *data)
                 return;
 
         daemon_log_in_force(daemon);
+        if (!daemon->is_ready)
+                daemon_open_control(daemon);
         daemon->is_ready = true;
         daemon_end(daemon);
 }
@@ -249,6 +294,7 @@ daemon_begin(Daemon *daemon)
         g_autoptr(GPtrArray) problems = settings_problems_new();
 
         daemon->again = false;
+        daemon->served = daemon->callers->len;
         if (daemon->is_ready)
                 notify_reloading();
 
@@ -275,18 +321,35 @@ daemon_on_start(void *data)
         return G_SOURCE_REMOVE;
 }
 
+static void
+daemon_reload(Daemon *daemon)
+{
+        if (daemon->next || !daemon->is_ready)
+                daemon->again = true;
+        else
+                daemon_begin(daemon);
+}
+
+static void
+daemon_on_reload_call(ControlCall *call, void *data)
+{
+        Daemon *daemon = data;
+
+        if (daemon->is_stopping) {
+                control_call_fail(call, STOPPING);
+                return;
+        }
+        g_ptr_array_add(daemon->callers, call);
+        daemon_reload(daemon);
+}
+
 static gboolean
 daemon_on_hangup(void *data)
 {
         Daemon *daemon = data;
 
-        if (daemon->is_stopping)
-                return G_SOURCE_CONTINUE;
-
-        if (daemon->next || !daemon->is_ready)
-                daemon->again = true;
-        else
-                daemon_begin(daemon);
+        if (!daemon->is_stopping)
+                daemon_reload(daemon);
 
         return G_SOURCE_CONTINUE;
 }
@@ -330,6 +393,7 @@ daemon_stop(Daemon *daemon)
 
         daemon->is_stopping = true;
         daemon_end(daemon);
+        daemon_answer(daemon, daemon->callers->len, STOPPING);
         notify_stopping();
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPING,
                          "MESSAGE", "stopping: %u session%s to finish", sessions, plural(sessions));
@@ -390,6 +454,8 @@ daemon_clear(Daemon *daemon)
                 g_source_remove(g_array_index(daemon->sources, guint, i));
         g_array_unref(daemon->sources);
 
+        control_free(daemon->control);
+        g_ptr_array_unref(daemon->callers); /* all were answered when the stop began */
         names_free(daemon->next_names);
         settings_unref(daemon->next);
         names_free(daemon->names);
@@ -406,6 +472,7 @@ daemon_run(const char *config)
 
         daemon.loop = g_main_loop_new(NULL, FALSE);
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
+        daemon.callers = g_ptr_array_new();
         if (daemon_init(&daemon, &error)) {
                 g_main_loop_run(daemon.loop);
         } else {

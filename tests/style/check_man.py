@@ -138,8 +138,10 @@ def check(program, ctl, top):
 
     yield from check_keys(program, pages['agitator.conf.5'])
     yield from check_options('agitator.8.rst', pages['agitator.8'], run(program, '--help'))
-    yield from check_options('agitatorctl.1.rst', pages['agitatorctl.1'],
-                             run(ctl, '--help') + run(ctl, 'help', 'call'))
+    verbs = run(ctl, '--help')
+    helps = [run(ctl, 'help', verb) for verb in re.findall(r'(?m)^  ([a-z]+) +[a-z]', verbs)
+             if verb != 'help']
+    yield from check_options('agitatorctl.1.rst', pages['agitatorctl.1'], verbs + ''.join(helps))
     yield from check_log('agitator.8.rst', pages['agitator.8'], top)
 
 
