@@ -5,10 +5,8 @@
 import configparser
 import re
 
-from harness.service import CONFIG, SERVICE, ServiceTest, SOCKET, TLS_SOCKET
+from harness.service import CONFIG, SERVICE, ServiceTest, SOCKET, UNITS
 from harness.system_case import main
-
-UNITS = (SERVICE, SOCKET, TLS_SOCKET)
 
 MOST_EXPOSURE = 11  # tenths
 

@@ -15,6 +15,7 @@ from .tls import Authority, client_connections, client_context
 SERVICE = 'agitator.service'
 SOCKET = 'agitator.socket'
 TLS_SOCKET = 'agitator-tls.socket'
+UNITS = (SOCKET, TLS_SOCKET, SERVICE)
 
 ADDRESS = ('127.0.0.1', 4573)
 TLS_ADDRESS = ('127.0.0.1', 4574)
@@ -51,7 +52,7 @@ class Service:
 
     def stop(self):
         """It must end well."""
-        self.machine.run('systemctl', 'stop', SOCKET, TLS_SOCKET, SERVICE)
+        self.machine.run('systemctl', 'stop', *UNITS)
         result = self.machine.show(SERVICE, 'Result')
         bad = [line for line in self.log_text().splitlines() if BAD_OUTPUT.search(line)]
         if result != self.expected_result or bad:
@@ -101,9 +102,10 @@ class ServiceTest(SystemTest):
             shutil.copytree(here, saved)
         shutil.rmtree(here)
         shutil.copytree(saved, here)
-        for unit in SERVICE, SOCKET, TLS_SOCKET:
+        for unit in UNITS:
             shutil.rmtree(machine.inside(f'/etc/systemd/system/{unit}.d'), ignore_errors=True)
         machine.run('systemctl', 'daemon-reload')
+        machine.run('systemctl', 'stop', *UNITS)
         machine.run('systemctl', 'reset-failed')
         self.service = self.proxy = Service(machine)
         self.proxies.append(self.service)
