@@ -6,6 +6,8 @@
 
 #include "daemon/settings-problem.h"
 
+#include "base/log-id.h"
+
 static char *
 escape(const char *text)
 {
@@ -103,6 +105,19 @@ settings_problem_print(const SettingsProblem *problem)
         g_string_append(text, problem->message);
 
         return g_string_free(text, FALSE);
+}
+
+void
+settings_problems_log(const GPtrArray *problems)
+{
+        for (unsigned i = 0; i < problems->len; i++) {
+                const SettingsProblem *problem = problems->pdata[i];
+                g_autofree char *text = settings_problem_print(problem);
+
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                 problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
+                                 "MESSAGE", "%s%s", problem->is_error ? "" : "warning: ", text);
+        }
 }
 
 char *

@@ -26,6 +26,9 @@ typedef struct SettingsPlace {
 /* A list of them. */
 GPtrArray *settings_problems_new(void);
 
+/* Each of them as a record of its own. */
+void settings_problems_log(const GPtrArray *problems);
+
 /* What they have against the settings, in a line: the first error, and how many there are. Freed by
  * the caller. */
 char *settings_problems_summarise(const GPtrArray *problems);
