@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """agitator-import: what becomes of each setting, and of whole files."""
 
+import pathlib
 import random
 import re
 import string
+import sys
 
 from harness import tap
-from harness.importer import ImportTest, LISTEN, parse, ROUTE, run_import
+from harness.importer import get_modules, ImportTest, LISTEN, parse, ROUTE, run_import
 from harness.tls import Authority
 
 # One of everything, as a site would have it.
@@ -108,6 +110,18 @@ class Import(ImportTest):
         groups = parse(text)
         self.assertEqual(groups, SITE_CONVERTED)
         self.assertEqual(list(groups), list(SITE_CONVERTED))
+
+    def test_page(self):
+        """from-go.md has every setting, and its example is what becomes of it."""
+        page = pathlib.Path(__file__).resolve().parents[2] / 'data' / 'doc' / 'from-go.md'
+        text = page.read_text(encoding='utf-8')
+        sys.path.insert(0, get_modules())
+        self.addCleanup(sys.path.remove, get_modules())
+        from importer import old
+        for key in (*old.GENERAL, *old.ROUTE, *old.HOST):
+            self.assertRegex(text, rf'\| `[^|]*\b{key}\b[^|]*` \|')
+        toml, ini = re.findall(r'```(?:toml|ini)\n(.*?)```', text, re.S)
+        self.assertEqual(parse(self.convert(toml)), parse(ini))
 
     def test_same_file_gives_same_text(self):
         path = self.write(make_routes(300, 2, 1)[0])
