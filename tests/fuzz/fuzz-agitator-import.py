@@ -11,6 +11,7 @@ they reach; those that reach new ones are left in FOLDER, as is the first one th
 """
 
 import argparse
+import inspect
 import os
 import pathlib
 import random
@@ -48,7 +49,7 @@ TOKENS = [token.encode() for token in (
     '"\\u00e9" "\\ud800" \'\'\' """ [ ] { } = , . # \\ \n \r\n \ufeff \u2028 {} [] [[]] '
     'route=[{host=[{}]}] ROUTE Path').split(' ')]
 
-# Values that are mostly good, for a whole new input.
+# Values for a whole new input.
 VALUES = {
     'listen': '"127.0.0.1" "0.0.0.0" "[::1]" "localhost" "" "h"', 'port': '4573 1 65535 0',
     'tls_listen': '"" "127.0.0.1" "[::]"', 'tls_port': '4574 4573 65534', 'tls_strict': 'true false',
@@ -143,9 +144,7 @@ class Changer:
 
     def make(self):
         """A whole new one."""
-        lines = self.make_lines(VALUES, 0.6)
-        if not any(line.startswith('listen') for line in lines):
-            lines += ['listen = "127.0.0.1"', 'port = 4573']
+        lines = self.make_lines(VALUES, self.choose.choice((0.6, 1)))
         for _ in range(self.choose.choice((1, 2, 5, 20))):
             lines += ['[[route]]', *self.make_lines(ROUTE_VALUES, 0.9)]
             for _ in range(self.choose.choice((0, 1, 1, 2, 5))):
@@ -153,8 +152,13 @@ class Changer:
         return '\n'.join(lines).encode()
 
     def make_lines(self, values, share):
-        lines = [f'{key} = {self.choose.choice(value.split(" "))}' for key, value in values.items()
-                 if self.choose.random() < share]
+        lines = []
+        for key, words in values.items():
+            words = words.split(' ')
+            if self.choose.random() < share:
+                # The first one is good, and there are many keys.
+                word = words[0] if self.choose.random() < 0.7 else self.choose.choice(words)
+                lines.append(f'{key} = {word}')
         self.choose.shuffle(lines)
         return lines
 
@@ -232,21 +236,19 @@ class Coverage:
         finally:
             sys.settrace(None)
 
-    def count_all(self):
-        """The lines there are, but for the command line, which no input reaches."""
+    def count(self):
+        """(lines reached, lines there are), of all functions but those of the command line, which no
+        input reaches."""
         def lines(code):
-            yield from (line for _, _, line in code.co_lines() if line)
+            if code.co_flags & inspect.CO_OPTIMIZED:  # a function
+                yield from (line for _, _, line in code.co_lines() if line)
             for constant in code.co_consts:
-                if isinstance(constant, type(code)) and constant.co_name != '<module>':
+                if isinstance(constant, type(code)):
                     yield from lines(constant)
 
-        total = 0
-        for path in sorted((SOURCE / 'importer').glob('*.py')):
-            if path.name != 'command.py':
-                module = compile(path.read_bytes(), str(path), 'exec')
-                at_import = {line for _, _, line in module.co_lines() if line}
-                total += len(set(lines(module)) - at_import)
-        return total
+        there = {(str(path), line) for path in (SOURCE / 'importer').glob('*.py') if path.name != 'command.py'
+                 for line in lines(compile(path.read_bytes(), str(path), 'exec'))}
+        return len(self.reached & there), len(there)
 
 
 def say_broken(data, error):
@@ -303,7 +305,7 @@ def fuzz(options, corpus):
                 inputs.append(data)
                 (work / f'new-{len(inputs)}').write_bytes(data)
     print(f'agitator-import: {done} inputs, {converted} of them converted, {checked} shown to agitator; '
-          f'{len(coverage.reached)} of {coverage.count_all()} lines reached')
+          '%d of %d lines reached' % coverage.count())
     return 0
 
 
