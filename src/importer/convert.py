@@ -174,7 +174,7 @@ class Converter:
         if plain:
             self.say_listen('plain', 'listen', plain)
         if self.general['tls_listen']:
-            self.say_listen('secure', 'tls_listen', secure)
+            self.say_listen('tls', 'tls_listen', secure)
             self.say_certificate()
         elif self.general['tls_cert'] or self.general['tls_key']:
             self.text.remark('tls_cert and tls_key had no effect, as tls_listen was empty.')

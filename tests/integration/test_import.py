@@ -216,7 +216,7 @@ class Import(ImportTest):
         groups = parse(self.convert(f'tls_listen = "127.0.0.1"\ntls_port = 4574\n'
                                     f'tls_cert = "{certificate}"\ntls_key = "{certificate}"\n' + ROUTE,
                                     check=False))
-        self.assertEqual(groups['Listener secure'], {
+        self.assertEqual(groups['Listener tls'], {
             'TLS': 'yes', 'Listen': '127.0.0.1:4574', 'Certificate': certificate,
             'PrivateKey': certificate})
         self.assertNotIn('Listener plain', groups)
@@ -228,7 +228,7 @@ class Import(ImportTest):
         text = self.convert(LISTEN + 'tls_listen = "127.0.0.1"\ntls_port = 4574\n'
                             f'tls_cert = "{folder}/desk.pem"\ntls_key = "{folder}/desk.key"\n' + ROUTE)
         self.assertEqual([title for title in parse(text) if title.startswith('Listener')],
-                         ['Listener plain', 'Listener secure'])
+                         ['Listener plain', 'Listener tls'])
 
     def test_certificates_beside_the_program(self):
         """Without a / it would be the name of a credential."""
@@ -236,8 +236,8 @@ class Import(ImportTest):
                          ('pkcs11:/x', './pkcs11:/x'), ('/a\\\\b', '/a\\\\b'), ('/#é', '/#é')):
             groups = parse(self.convert('tls_listen = "127.0.0.1"\ntls_port = 1\ntls_cert = "%s"\n'
                                         'tls_key = "%s"\n' % (old, old) + ROUTE, check=False))
-            self.assertEqual(groups['Listener secure']['Certificate'], new)
-            self.assertEqual(groups['Listener secure']['PrivateKey'], new)
+            self.assertEqual(groups['Listener tls']['Certificate'], new)
+            self.assertEqual(groups['Listener tls']['PrivateKey'], new)
 
     def test_certificates_of_no_listener(self):
         text = self.convert('tls_cert = "/x"\ntls_key = "/x"\ntls_port = 1\n' + LISTEN + ROUTE)

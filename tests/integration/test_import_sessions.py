@@ -148,9 +148,9 @@ class Sessions(ImportTest):
         old = ('listen = ""\ntls_listen = "127.0.0.1"\ntls_port = 4574\n'
                f'tls_cert = "{folder}/desk.pem"\ntls_key = "{folder}/desk.key"\n[[route]]\npath = "*"\n'
                f'[[route.host]]\naddr = "localhost"\nport = {server.sock.getsockname()[1]}\ntls = true\n')
-        sockets = {'secure': self.make_socket()}
+        sockets = {'tls': self.make_socket()}
         self.start_proxy_as(self.convert(old, check=False), sockets)
-        client = self.call(address=sockets['secure'].getsockname()[:2], make_connection=client_connections(
+        client = self.call(address=sockets['tls'].getsockname()[:2], make_connection=client_connections(
             client_context(authority.certificate)))
         self.assert_success(client)
         self.assertEqual(len(server.sessions), 1)
