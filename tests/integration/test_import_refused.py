@@ -200,6 +200,7 @@ class Refused(ImportTest):
         """A line may look like a key and be none."""
         for text, line in (('log = """\nthreads = 1\n"""\nthreads = 1.5\n', ' threads'),
                            ('log = """\nthreads = 1.5"""\nthreads = """\n1.5"""\n', ' threads'),
+                           ('"thr\\u0065ads" = 1.5\nlog = """\nthreads = 1"""\n', ' threads'),
                            ('# threads = 1\nthreads = 1.5 # threads = 1\n', '2: threads')):
             self.assertEqual([said.partition(': It')[0] for said in self.refuse(text + LISTEN + ROUTE)], [line])
 
