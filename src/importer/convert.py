@@ -118,7 +118,8 @@ class Converter:
         text, log = self.text, self.general['log']
         text.group('Log')
         if log == 'syslog':
-            text.comment('Syslog gets it from the journal, where it is set up to do so.')
+            text.comment('Syslog gets it from the journal. Where there is none write Target=console, and a '
+                         'group [Syslog NAME] with Address=unix:/dev/log and Facility=user.')
             text.key('Target', 'journal')
         else:
             if log not in ('', 'stderr'):

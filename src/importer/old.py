@@ -80,7 +80,7 @@ def parse(text):
 
 
 def parse_or_refuse(text):
-    if re.search(r'^\[(?:Proxy|Log|(?:Listener|Server|Route|Answer) [\w.-]+)\]', text, re.M | re.A):
+    if re.search(r'^\[(?:Proxy|Log|(?:Listener|Server|Route|Answer|Syslog) [\w.-]+)\]', text, re.M | re.A):
         raise Refused(say(0, '', _('This looks like a configuration of this agitator already')))
     if TOO_MANY_PARTS.search(text):
         raise Refused(say(0, '', _('A key has too many parts')))
