@@ -12,7 +12,6 @@
 #include "daemon/control.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,7 +28,6 @@
 
 #define MAX_CONNECTIONS 64
 #define MAX_CALLS       16 /* of one connection, not yet answered */
-#define QUEUE           128
 #define PATIENCE        (1 * G_TIME_SPAN_SECOND)
 #define PAUSE           250 /* ms: in accepting, while there is no room or no descriptor */
 
@@ -441,7 +439,7 @@ control_listen(Control *control, GError **error)
         if (fchmod(control->fd, 0600) < 0 ||
             bind(control->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
                 return fail(error, "can't make", name);
-        if (listen(control->fd, QUEUE) < 0 || lstat(name, &control->stat) < 0 ||
+        if (listen(control->fd, SOMAXCONN) < 0 || lstat(name, &control->stat) < 0 ||
             rename(name, control->path) < 0) {
                 fail(error, "can't make", control->path);
                 unlink(name);
@@ -512,4 +510,17 @@ control_free(Control *control)
         g_ptr_array_unref(control->connections);
         g_free(control->path);
         g_free(control);
+}
+
+void
+control_calls_answer(GPtrArray *calls, unsigned n, const char *error)
+{
+        for (unsigned i = 0; i < n; i++) {
+                if (error)
+                        control_call_fail(calls->pdata[i], error);
+                else
+                        control_call_succeed(calls->pdata[i]);
+        }
+        if (n > 0)
+                g_ptr_array_remove_range(calls, 0, n);
 }

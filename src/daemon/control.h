@@ -37,4 +37,7 @@ void control_free(Control *control);
 void control_call_succeed(ControlCall *call);
 void control_call_fail(ControlCall *call, const char *reason);
 
+/* Answers the first @n of @calls and takes them out: with @error, or NULL for success. */
+void control_calls_answer(GPtrArray *calls, unsigned n, const char *error);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Control, control_free);

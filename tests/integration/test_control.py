@@ -12,6 +12,7 @@ import subprocess
 import unittest
 
 from harness.case import Config, IntegrationTest, route_group, server_group
+from harness.proxy import Adopted
 from harness.tap import main
 from harness.waiting import TIMEOUT, wait_until
 
@@ -206,11 +207,23 @@ class Control(IntegrationTest):
                       ((0, ''), (1, 'agitatorctl reload: agitator is stopping\n')))
         self.assertEqual(self.proxy.wait_exit(), 0)
 
+    def test_upgrade(self):
+        self.start()
+        Adopted.adopt_all()
+        for route, server in (('two', self.two), ('one', self.one)):
+            mark = self.proxy.notices.mark()
+            self.proxy.write_config(self.config(route))
+            self.assertEqual(self.run_verb('upgrade'), (0, ''))
+            self.assert_served_by(server)
+            self.assertEqual(self.proxy.take_over(mark).wait(TIMEOUT), 0)
+            self.assert_reloads()  # by the new one, and its socket stays
+
     def test_upgrade_that_can_not_be(self):
         self.start()
+        self.proxy.write_config('[Listener main]\n[Rout x]\n')
         status, error = self.run_verb('upgrade')
         self.assertEqual(status, 1)
-        self.assertRegex(error, r'^agitatorctl upgrade: .+\n$')
+        self.assertRegex(error, r'^agitatorctl upgrade: .*agitator\.conf:2: .*Rout')
         self.assert_served_by(self.one)
 
     def test_stopping(self):
@@ -282,11 +295,10 @@ class Control(IntegrationTest):
                     sock.sendall(junk)
                 except OSError:
                     pass  # it need not listen to the end
-        silent = []
-        for _ in range(100):
-            sock = self.keep(socket.socket(socket.AF_UNIX))
+        # More than there is room for, and more than need to be let in before agitatorctl is.
+        silent = [self.keep(socket.socket(socket.AF_UNIX)) for _ in range(200)]
+        for sock in silent:
             sock.connect(self.path)
-            silent.append(sock)
         self.assert_served_by(self.one)
         spent = self.proxy.cpu_seconds()
         self.assert_reloads()
@@ -300,12 +312,16 @@ class Control(IntegrationTest):
     def test_no_socket_is_no_reason_not_to_start(self):
         self.start()
         other = self.proxy
-        for environment, warned in (({'RUNTIME_DIRECTORY': ''}, False),
-                                    ({'RUNTIME_DIRECTORY': self.make_path('missing')}, True),
-                                    ({'RUNTIME_DIRECTORY': self.make_path('x' * 120)}, True)):
-            self.start_proxy(*self.groups, route_group('all', '*', 'one'), environment=environment)
+        for folder, warning in (('', None), (self.make_path('missing'), 'No such file'),
+                                (self.make_path('x' * 120), 'too long')):
+            self.start_proxy(*self.groups, route_group('all', '*', 'one'),
+                             environment={'RUNTIME_DIRECTORY': folder})
             self.assert_served_by(self.one)
-            self.assertEqual('no control socket' in self.proxy.log_text(), warned)
+            if warning:
+                self.proxy.wait_for_log('no control socket: .*' + warning)
+            else:
+                self.proxy.stop()  # then all of the log is there
+                self.assertNotIn('control', self.proxy.log_text())
         self.proxy = other
         self.assert_reloads()
 
