@@ -228,6 +228,18 @@ class Machine:
         """A path of the machine as seen from here, with what is mounted there."""
         return (f'/proc/{self.leader}/root' if self.leader else self.path) + path
 
+    def outside(self, pid):
+        """The process ID that a process of the machine has here."""
+        namespace = os.readlink(f'/proc/{self.leader}/ns/pid')
+        for folder in glob.glob('/proc/[0-9]*'):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                    open(folder + '/status', encoding='ascii') as file:
+                own = re.search(r'^NSpid:.*\t(\d+)$', file.read(), re.M)
+                if own and int(own[1]) == int(pid) and \
+                        os.readlink(folder + '/ns/pid') == namespace:
+                    return int(os.path.basename(folder))
+        raise AssertionError(f'{self.name} has no process {pid}')
+
     def write(self, path, text, mode=0o644):
         """Makes a file, its folders too; at once and whole, as an editor does."""
         path = self.inside(path)
