@@ -9,6 +9,18 @@ from harness.system_case import main
 
 CONF = '/etc/agitator/agitator.conf'
 
+PARTS = [
+    '/usr/sbin/agitator', '/usr/bin/agitatorctl', '/usr/bin/agitator-import', CONF,
+    '/usr/share/man/man8/agitator.8.gz', '/usr/share/man/man5/agitator.conf.5.gz',
+    '/usr/share/man/man1/agitatorctl.1.gz', '/usr/share/man/man1/agitator-import.1.gz',
+    '/usr/lib/sysusers.d/agitator.conf', '/usr/lib/systemd/catalog/agitator.catalog',
+    '/usr/lib/firewalld/services/agitator.xml', '/etc/ufw/applications.d/agitator',
+    '/usr/share/bash-completion/completions/agitatorctl',
+    '/usr/share/zsh/vendor-completions/_agitatorctl',
+    '/usr/share/fish/vendor_completions.d/agitatorctl.fish',
+    '/usr/share/doc/agitator/README.Debian', '/usr/share/doc/agitator/agitator.conf.sample',
+]
+
 # What changes with every package that comes and goes, whatever is in it: the records of apt, dpkg
 # and the journal. The last one is a getty's.
 RECORDS = re.compile(r'/(var/(lib/(dpkg|apt)|cache/(apt|debconf)|log)|root)(/|$)|'
@@ -43,16 +55,12 @@ class Install(debian.PackageTest):
     def test_everything_a_package_should_have(self):
         self.install()
         files = self.machine.run('dpkg', '-L', 'agitator').stdout.splitlines()
-        for path in ('/usr/sbin/agitator', '/usr/bin/agitatorctl', CONF,
-                     '/usr/share/man/man8/agitator.8.gz', '/usr/share/man/man5/agitator.conf.5.gz',
-                     '/usr/share/man/man1/agitatorctl.1.gz', '/usr/lib/sysusers.d/agitator.conf',
-                     '/usr/lib/systemd/catalog/agitator.catalog',
-                     '/usr/share/doc/agitator/README.Debian',
-                     '/usr/share/doc/agitator/agitator.conf.sample'):
+        for path in PARTS:
             self.assertIn(path, files)
         self.assertEqual([path for path in files if path.startswith('/etc/init')], [])
         self.assertRegex(self.machine.run('getent', 'passwd', 'agitator').stdout,
                          r'^agitator:[^:]*:\d{3}:\d{3}:.*:/usr/sbin/nologin$')
+        self.assertIn('agitator-import', self.machine.run('agitator-import', '--version').stdout)
 
     def test_runs_from_the_next_boot_on(self):
         self.install()

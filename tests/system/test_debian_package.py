@@ -67,8 +67,7 @@ class OwnTests(SystemTest):
 
     def test_autopkgtest(self):
         deb = debian.package(debian.build(SUITE))
-        names = {'autopkgtest', 'dpkg-dev',
-                 *debian.package_names(debian.package_field(deb, 'Depends'))}
+        names = {'autopkgtest', 'dpkg-dev', *debian.wanted_packages(deb)}
         control = (debian.TOP / 'debian/tests/control').read_text(encoding='utf-8')
         for paragraph in control.split('\n\n'):
             names |= set(debian.package_names(debian.field(paragraph, 'Depends'))) - {'agitator'}

@@ -113,14 +113,19 @@ def build_dependencies():
                  if not name.startswith(('debhelper-compat', 'dh-sequence-')))
 
 
-def with_version(version):
+def version():
+    """That of the tree."""
+    return re.match(r'agitator \((\S+)\)', (TOP / 'debian/changelog').read_text(encoding='utf-8'))[1]
+
+
+def with_version(other):
     """Edits that make the tree one of another version."""
     def change(text):
-        return (f'agitator ({version}) unstable; urgency=medium\n\n  * Another version.\n\n'
+        return (f'agitator ({other}) unstable; urgency=medium\n\n  * Another version.\n\n'
                 f' -- A Test <test@localhost>  Mon, 30 Nov 2026 06:00:00 +0000\n\n{text}')
 
     return {'debian/changelog': change,
-            'meson.build': lambda text: re.sub(r"(?m)^(  version: ).*", rf"\1'{version}',", text)}
+            'meson.build': lambda text: re.sub(r"(?m)^(  version: ).*", rf"\1'{other}',", text)}
 
 
 def build(suite, edits=None, how=None):
@@ -169,16 +174,21 @@ def package_field(path, name):
                           encoding='utf-8').stdout.strip()
 
 
+def wanted_packages(deb):
+    """What comes with the package when it is installed in the usual way."""
+    return tuple(name for relation in ('Depends', 'Recommends')
+                 for name in package_names(package_field(deb, relation)))
+
+
 class PackageTest(SystemTest):
-    """A machine for each test, with what the package needs and without the package."""
+    """A machine for each test, with what the package needs or recommends, and without the package."""
 
     _own = None
 
     def setUp(self):
         super().setUp()
         self.deb = package(build(SUITE))
-        needed = package_names(package_field(self.deb, 'Depends'))
-        self._own = Machine(roots.get(SUITE, tuple(needed)))
+        self._own = Machine(roots.get(SUITE, wanted_packages(self.deb)))
         self.addCleanup(self._own.stop)
         self._own.start()
 
