@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A higher version of the Debian package, installed while the service runs."""
 
+import functools
 import json
 import threading
 
@@ -17,6 +18,14 @@ CALLERS = 4  # at once, each one call after the other
 NEXT = debian.version() + '+next1'
 
 CONF = '/etc/agitator/agitator.conf'
+
+
+@functools.lru_cache
+def next_package():
+    """The tree with a higher version, and with another configuration in it."""
+    edits = debian.with_version(NEXT)
+    edits['data/agitator.conf'] = lambda text: text + '# The next version has a line more.\n'
+    return debian.package(debian.build(debian.SUITE, edits))
 
 
 class Load:
@@ -55,16 +64,9 @@ class Load:
 
 
 class Upgrade(debian.PackageTest):
-    @staticmethod
-    def next_package():
-        """The tree with a higher version, and with another configuration in it."""
-        edits = debian.with_version(NEXT)
-        edits['data/agitator.conf'] = lambda text: text + '# The next version has a line more.\n'
-        return debian.package(debian.build(debian.SUITE, edits))
-
     def upgrade(self, check=True):
         """Unattended: a conffile that both sides have changed stays as it is."""
-        return self.install(self.next_package(), '-o', 'Dpkg::Options::=--force-confdef', '-o',
+        return self.install(next_package(), '-o', 'Dpkg::Options::=--force-confdef', '-o',
                             'Dpkg::Options::=--force-confold', check=check)
 
     def configure(self):

@@ -6,6 +6,7 @@ different in them, so that a tree is built once.
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import pathlib
@@ -174,6 +175,12 @@ def package_field(path, name):
                           encoding='utf-8').stdout.strip()
 
 
+@functools.lru_cache
+def this_package():
+    """Of the tree as it is when a test first asks for it."""
+    return package(build(SUITE))
+
+
 def wanted_packages(deb):
     """What comes with the package when it is installed in the usual way."""
     return tuple(name for relation in ('Depends', 'Recommends')
@@ -187,7 +194,7 @@ class PackageTest(SystemTest):
 
     def setUp(self):
         super().setUp()
-        self.deb = package(build(SUITE))
+        self.deb = this_package()
         self._own = Machine(roots.get(SUITE, wanted_packages(self.deb)))
         self.addCleanup(self._own.stop)
         self._own.start()
