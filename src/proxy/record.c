@@ -183,6 +183,39 @@ record_print(const Record *record, gint64 now, const char *client, GString *text
                                (double)(now - record->started) / G_USEC_PER_SEC);
 }
 
+/* Of sessions without a server many can come to nothing at once, for one cause: true when this is
+ * one too many to be told of by itself. */
+static bool
+record_is_repeated(const Record *record, GLogLevelFlags level)
+{
+        bool is_failure = record_is_failure(record);
+        g_autofree char *message = NULL;
+        FieldSet subject = { .n = 0 };
+
+        if (!is_failure && record->result != RECORD_ABANDONED)
+                return false;
+
+        message = g_strdup_printf(
+                "sessions %s%s%s%s%s%s%s%s%s", result_names[record->result],
+                record->reason ? ", " : "", record->reason ? record->reason : "",
+                record->error ? ", " : "", record->error ? g_strerror(record->error) : "",
+                record->route ? ", route " : "", record->route ? record->route : "",
+                record->server ? ", server " : "", record->server ? record->server : "");
+
+        field_set_add_text(&subject, "MESSAGE", message);
+        field_set_add_text(&subject, "MESSAGE_ID",
+                           is_failure ? LOG_ID_SESSION_FAILED : LOG_ID_SESSION);
+        field_set_add_text(&subject, "AGITATOR_LISTENER", record->listener);
+        field_set_add_text(&subject, "AGITATOR_ROUTE", record->route);
+        field_set_add_text(&subject, "AGITATOR_SERVER", record->server);
+        field_set_add_text(&subject, "AGITATOR_RESULT", result_names[record->result]);
+        field_set_add_text(&subject, "AGITATOR_REASON", record->reason);
+        if (record->error)
+                field_set_add_text(&subject, "AGITATOR_ERROR", g_strerror(record->error));
+
+        return log_is_repeated(level, subject.fields, subject.n);
+}
+
 void
 record_log(const Record *record, LogSessions sessions, gint64 now)
 {
@@ -193,7 +226,7 @@ record_log(const Record *record, LogSessions sessions, gint64 now)
         FieldSet set = { .n = 0 };
 
         if (sessions == LOG_SESSIONS_NONE || (sessions == LOG_SESSIONS_FAILED && !is_failure) ||
-            !log_is_enabled(level))
+            !log_is_enabled(level) || record_is_repeated(record, level))
                 return;
 
         address_print(&record->client, client);

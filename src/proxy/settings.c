@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "base/log-limit.h"
+
 static void
 listener_settings_free(void *data)
 {
@@ -93,6 +95,8 @@ settings_new(void)
         settings->log_target = LOG_TARGET_AUTO;
         settings->log_level = G_LOG_LEVEL_INFO;
         settings->log_sessions = LOG_SESSIONS_ALL;
+        settings->log_burst = LOG_LIMIT_BURST;
+        settings->log_interval = LOG_LIMIT_INTERVAL;
 
         settings->listeners = g_ptr_array_new_with_free_func(listener_settings_free);
         settings->servers = g_ptr_array_new_with_free_func(server_settings_free);

@@ -98,6 +98,8 @@ typedef struct Settings {
         LogTarget log_target;
         GLogLevelFlags log_level;
         LogSessions log_sessions;
+        unsigned log_burst; /* 0: no limit */
+        gint64 log_interval;
 
         GPtrArray *listeners; /* of ListenerSettings, in the order written */
         GPtrArray *servers;   /* of ServerSettings */

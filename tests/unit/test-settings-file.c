@@ -161,7 +161,8 @@ test_proxy_and_log(Fixture *fixture, const void *data)
                 "OnServerFailure=reset\nRequestTimeout=5\nConnectTimeout=500ms\n"
                 "SetupTimeout=1min 30s\nIdleTimeout=1h30min\nThinkTimeout=1d\n"
                 "StopTimeout=infinity\nResolveInterval=5min\n"
-                "[Log]\nTarget=console\nLevel=error\nSessions=failed\n" REST);
+                "[Log]\nTarget=console\nLevel=error\nSessions=failed\n"
+                "RateLimitBurst=7\nRateLimitInterval=1min\n" REST);
 
         g_assert_cmpuint(settings->threads, ==, 3);
         g_assert_cmpuint(settings->max_sessions, ==, 500);
@@ -180,6 +181,8 @@ test_proxy_and_log(Fixture *fixture, const void *data)
         g_assert_cmpint(settings->log_target, ==, LOG_TARGET_CONSOLE);
         g_assert_cmpint(settings->log_level, ==, G_LOG_LEVEL_CRITICAL);
         g_assert_cmpint(settings->log_sessions, ==, LOG_SESSIONS_FAILED);
+        g_assert_cmpuint(settings->log_burst, ==, 7);
+        g_assert_cmpint(settings->log_interval, ==, G_TIME_SPAN_MINUTE);
 }
 
 static void

@@ -117,6 +117,10 @@ static const Case cases[] = {
           "6: [Server s] Weight=: '1001' is not allowed. Allowed: a number from 1 to 1000\n"
           "7: [Server s] MaxSessions=: '0' is not allowed. Allowed: a number from 1 to 10000000, "
           "or infinity\n" },
+        { "rate-limit", "[Log]\nRateLimitBurst=0\nRateLimitInterval=10ms\n" REST,
+          "2: [Log] RateLimitBurst=: '0' is not allowed. Allowed: a number from 1 to 10000000, or "
+          "infinity\n"
+          "3: [Log] RateLimitInterval=: '10ms' is not allowed. Allowed: from 1s to 1d\n" },
         { "time-text",
           "[Proxy]\nConnectTimeout=5m\nIdleTimeout=soon\nStopTimeout=\nSetupTimeout=1.5s\n"
           "RequestTimeout=5 3s\nThinkTimeout=99999999999999999999\nResolveInterval=s\n" REST,
