@@ -124,10 +124,13 @@ static void
 daemon_log_problem(const SettingsProblem *problem)
 {
         g_autofree char *text = settings_problem_print(problem);
+        g_autofree char *line = g_strdup_printf("%u", problem->line);
 
+        /* The fields that systemd has for this. */
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
                          problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
-                         "MESSAGE", "%s%s", problem->is_error ? "" : "warning: ", text);
+                         "CONFIG_FILE", problem->file, "CONFIG_LINE", line, "MESSAGE", "%s%s",
+                         problem->is_error ? "" : "warning: ", text);
 }
 
 /* What @problems have against these settings, in a line: the first error, and how many there are.

@@ -114,6 +114,9 @@ static const SettingsKey log_keys[] = {
         { "Target", CHOICE(target_words), FIELD(log_target), OPTIONAL("auto") },
         { "Level", CHOICE(level_words), FIELD(log_level), OPTIONAL("info") },
         { "Sessions", CHOICE(sessions_words), FIELD(log_sessions), OPTIONAL("all") },
+        { "Debug", .read = NULL, OPTIONAL("") },
+        { "Redact", settings_value_read_patterns, NULL, FIELD(log_redact),
+          OPTIONAL(SETTINGS_REDACT) },
         { "RateLimitBurst", COUNT(&burst_count), FIELD(log_burst), OPTIONAL("20") },
         { "RateLimitInterval", TIME(&interval_span), FIELD(log_interval), OPTIONAL("10s") },
 };
