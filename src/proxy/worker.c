@@ -439,6 +439,12 @@ worker_on_share(void *data)
         g_autofree Sharing *sharing = data;
 
         loop_share_descriptors(sharing->worker->loop, sharing->shared);
+
+        /* A process that accepted as well, and is gone, may have been woken alone for somebody. */
+        if (!sharing->shared && sharing->worker->doors->len > 0) {
+                worker_unwatch_doors(sharing->worker);
+                worker_watch_doors(sharing->worker);
+        }
         sharing->done(sharing->data);
 }
 
