@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "base/log-id.h"
+#include "base/log-limit.h"
 #include "base/log.h"
 #include "daemon/control.h"
 #include "daemon/expiry.h"
@@ -247,6 +248,7 @@ daemon_on_names(void *data)
         daemon->names = g_steal_pointer(&daemon->next_names);
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
+        log_limit_configure(daemon->next->log_burst, daemon->next->log_interval);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }

@@ -22,6 +22,7 @@ PACKAGES = ('libglib2.0-0', 'libgnutls30', 'libsystemd0')
 class SystemTest(IntegrationTest):
     packages = PACKAGES
     boot = True
+    systemd = True  # whether it is installed
     _machine = None
     _failure = None
 
@@ -36,7 +37,8 @@ class SystemTest(IntegrationTest):
             raise cls._failure
         if not cls._machine:
             try:
-                machine = Machine(roots.get(SUITE, cls.packages), boot=cls.boot, before=cls.prepare)
+                machine = Machine(roots.get(SUITE, cls.packages, cls.systemd), boot=cls.boot,
+                                  before=cls.prepare)
                 cls._machine = machine.start()
             except BaseException as error:
                 cls._failure = error
