@@ -74,7 +74,8 @@ class SystemTest(IntegrationTest):
 def main():
     """Runs the tests of the file in mount and process namespaces of their own, so that nothing
     outlives them, however they end."""
-    if os.environ.get('AGITATOR_CONTAINED') != 'yes' and os.geteuid() == 0 and shutil.which('unshare'):
+    can = os.geteuid() == 0 and shutil.which('unshare') and shutil.which('setpriv')
+    if can and os.environ.get('AGITATOR_CONTAINED') != 'yes':
         os.environ['AGITATOR_CONTAINED'] = 'yes'
         # The shell is the first process, which has to reap what others leave behind.
         command = roots.contain('--mount-proc', 'sh', '-c', '"$@"; exit $?', 'sh', sys.executable,
