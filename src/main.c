@@ -3,11 +3,9 @@
  * agitator(8): start, run, exit status.
  */
 
-#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <glib/gi18n.h>
 
@@ -81,19 +79,6 @@ run(const Options *options)
         return status;
 }
 
-/* A descriptor below 3 that is closed would be the next one opened, and be written to as if it were
- * standard error. */
-static void
-open_standard_streams(void)
-{
-        int fd;
-
-        do
-                fd = open("/dev/null", O_RDWR);
-        while (fd >= 0 && fd <= STDERR_FILENO);
-        fd_clear(&fd);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -101,7 +86,7 @@ main(int argc, char **argv)
         g_autoptr(GError) error = NULL;
         int status;
 
-        open_standard_streams();
+        fd_open_standard();
         setlocale(LC_ALL, "");
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
