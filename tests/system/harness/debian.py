@@ -26,7 +26,7 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 # What is no part of the tree, or no part of what is built from it.
 NOT_OURS = re.compile(r'^(\.git|build[^/]*|obj-[^/]*)$|(^|/)__pycache__$|'
                       r'^debian/(\.debhelper|agitator|files|.*\.substvars|.*debhelper.*)$')
-NOT_BUILT = re.compile(r'^(tests/system|debian/tests|\.ci|rpm)(/|$)')
+NOT_BUILT = re.compile(r'^(tests/(system|integration|style|samples)|debian/tests|\.ci|rpm)/')
 
 APT_LIMIT = 180 * FACTOR
 
@@ -190,12 +190,13 @@ def wanted_packages(deb):
 class PackageTest(SystemTest):
     """A machine for each test, with what the package needs or recommends, and without the package."""
 
+    boot = True
     _own = None
 
     def setUp(self):
         super().setUp()
         self.deb = this_package()
-        self._own = Machine(roots.get(SUITE, wanted_packages(self.deb)))
+        self._own = Machine(roots.get(SUITE, wanted_packages(self.deb)), boot=self.boot)
         self.addCleanup(self._own.stop)
         self._own.start()
 
