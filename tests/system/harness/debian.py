@@ -114,6 +114,19 @@ def build_dependencies():
                  if not name.startswith(('debhelper-compat', 'dh-sequence-')))
 
 
+def test_dependencies():
+    """Those that a build needs for nothing but its tests."""
+    text = field((TOP / 'debian/control').read_text(encoding='utf-8'), 'Build-Depends')
+    return package_names(','.join(each for each in text.split(',') if '<!nocheck>' in each))
+
+
+def own_tests():
+    """{name: packages} of what autopkgtest runs."""
+    text = (TOP / 'debian/tests/control').read_text(encoding='utf-8')
+    return {field(paragraph, 'Tests').strip(): package_names(field(paragraph, 'Depends'))
+            for paragraph in text.split('\n\n')}
+
+
 def version():
     """That of the tree."""
     return re.match(r'agitator \((\S+)\)', (TOP / 'debian/changelog').read_text(encoding='utf-8'))[1]
