@@ -143,16 +143,6 @@ daemon_on_watchdog_timer(void *data)
         return G_SOURCE_CONTINUE;
 }
 
-static void
-daemon_log_problem(const SettingsProblem *problem)
-{
-        g_autofree char *text = settings_problem_print(problem);
-
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
-                         problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
-                         "MESSAGE", "%s%s", problem->is_error ? "" : "warning: ", text);
-}
-
 /* What was on its way is over, well or not. */
 static void
 daemon_end(Daemon *daemon)
@@ -198,20 +188,6 @@ daemon_fail(Daemon *daemon, char *reason, int status)
         daemon_end(daemon);
 }
 
-static void
-daemon_log_in_force(const Daemon *daemon)
-{
-        const Settings *settings = proxy_get_settings(daemon->proxy);
-
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID",
-                         daemon->is_ready ? LOG_ID_RELOADED : LOG_ID_READY, "MESSAGE",
-                         "%s: %u listener%s, %u route%s, %u server%s",
-                         daemon->is_ready ? "reloaded" : "ready", settings->listeners->len,
-                         plural(settings->listeners->len), settings->routes->len,
-                         plural(settings->routes->len), settings->servers->len,
-                         plural(settings->servers->len));
-}
-
 static void daemon_on_reload_call(ControlCall *call, void *data);
 static void daemon_on_upgrade_call(ControlCall *call, void *data);
 
@@ -244,7 +220,7 @@ daemon_on_in_force(void *data)
         if (daemon->is_stopping)
                 return;
 
-        daemon_log_in_force(daemon);
+        status_log_in_force(proxy_get_settings(daemon->proxy), daemon->is_ready);
         if (!daemon->is_ready && daemon->predecessor)
                 predecessor_send(daemon->predecessor, HANDOVER_READY, NULL);
         else if (!daemon->is_ready)
@@ -287,8 +263,7 @@ daemon_begin(Daemon *daemon)
                 notify_reloading();
 
         daemon->next = settings_file_load(daemon->config, problems);
-        for (unsigned i = 0; i < problems->len; i++)
-                daemon_log_problem(problems->pdata[i]);
+        settings_problems_log(problems);
         if (!daemon->next) {
                 daemon_fail(daemon, settings_problems_summarise(problems), DAEMON_EXIT_CONFIG);
                 return;

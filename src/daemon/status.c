@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/status.h"
 
+#include "base/log-id.h"
+
 static const char *
 plural(unsigned n)
 {
@@ -47,4 +49,16 @@ status_print(const Proxy *proxy,
                 g_string_append_printf(text, "; the last upgrade failed: %s", upgrade_error);
 
         return g_string_free(text, FALSE);
+}
+
+void
+status_log_in_force(const Settings *settings, bool by_reload)
+{
+        g_log_structured(
+                G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID",
+                by_reload ? LOG_ID_RELOADED : LOG_ID_READY, "MESSAGE",
+                "%s: %u listener%s, %u route%s, %u server%s%s", by_reload ? "reloaded" : "ready",
+                settings->listeners->len, plural(settings->listeners->len), settings->routes->len,
+                plural(settings->routes->len), settings->servers->len,
+                plural(settings->servers->len), by_reload ? "" : " (agitator " PACKAGE_VERSION ")");
 }

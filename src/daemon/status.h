@@ -14,3 +14,6 @@ char *status_print(const Proxy *proxy,
                    bool is_stopping,
                    const char *reload_error,
                    const char *upgrade_error);
+
+/* Logs that @settings are in force: by a reload, or by the start. */
+void status_log_in_force(const Settings *settings, bool by_reload);

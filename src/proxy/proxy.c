@@ -200,6 +200,12 @@ proxy_prepare(Proxy *proxy, Settings *settings, GError **error)
 
                 if (proxy_add_passed(proxy, wanted, doors))
                         continue;
+                if (wanted->listen->len == 0)
+                        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                         LOG_ID_CONFIG_WARNING, "MESSAGE",
+                                         "nobody can reach [Listener %s]: it has no Listen=, and "
+                                         "systemd handed over no socket of that name",
+                                         wanted->name);
 
                 for (unsigned k = 0; k < wanted->listen->len; k++) {
                         const Endpoint *endpoint = wanted->listen->pdata[k];
