@@ -36,7 +36,12 @@ agi_dialogue_classify(const char *line, size_t length)
 static bool
 line_is(const char *line, size_t length, const char *command)
 {
-        size_t n = strlen(command);
+        size_t n;
+
+        /* Most differ in the first. */
+        if (length == 0 || (line[0] | 0x20) != (command[0] | 0x20))
+                return false;
+        n = strlen(command);
 
         return length > n && g_ascii_strncasecmp(line, command, n) == 0 &&
                (line[n] == ' ' || line[n] == '\n');
