@@ -88,19 +88,20 @@ session_pool(const Session *session)
 }
 
 /* One step of this session, where Level=debug or Debug= asks for it. */
-#define session_debug(session, format, ...)                                                        \
-        record_debug(&(session)->record, session_states[(session)->state].name, format,            \
-                     ##__VA_ARGS__)
+#define session_debug(session, ...)                                                                \
+        (G_LIKELY(!(session)->trace)                                                               \
+                 ? (void)0                                                                         \
+                 : record_log_step(&(session)->record, session_states[(session)->state].name,      \
+                                   __VA_ARGS__))
 
 /* From now on what is said is logged, if that is @wanted and isn't done yet. */
 static void
 session_trace(Session *session, bool wanted)
 {
-        if (G_LIKELY(!wanted) || session->trace)
-                return;
-
-        session->trace = trace_new(&session->record, session->settings);
-        trace_environment(session->trace, &session->inbox);
+        if (G_UNLIKELY(wanted) && !session->trace) {
+                session->trace = trace_new(&session->record, session->settings);
+                trace_environment(session->trace, &session->inbox);
+        }
 }
 
 /* Nothing of the environment is needed any more. */
@@ -132,7 +133,6 @@ session_refuse_briefly(Session *session, const char *failure)
         session_refuse(session, REFUSAL_BADREQUEST);
         record_note_failure(&session->record, EPROTO, failure);
         session->report[0] = NULL;
-
         return SESSION_REFUSING;
 }
 

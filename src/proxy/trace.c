@@ -48,11 +48,10 @@ trace_is_wanted(const Settings *settings, const ListenerSettings *listener, cons
 }
 
 Trace *
-trace_new(Record *record, const Settings *settings)
+trace_new(const Record *record, const Settings *settings)
 {
         Trace *trace = g_new0(Trace, 1);
 
-        record->is_traced = true;
         trace->record = record;
         trace->patterns = (const char *const *)settings->log_redact;
         for (size_t i = 0; i < G_N_ELEMENTS(trace->ways); i++)
