@@ -19,6 +19,7 @@
 #include "daemon/expiry.h"
 #include "daemon/notify.h"
 #include "daemon/settings-file.h"
+#include "daemon/syslog.h"
 #include "net/listener.h"
 #include "proxy/names.h"
 #include "proxy/proxy.h"
@@ -34,6 +35,7 @@ typedef struct Daemon {
         const char *config;
         Proxy *proxy;
         Names *names; /* of the settings in force */
+        Syslog *syslog;
 
         /* Settings on their way into force; NULL when there are none. */
         Settings *next;
@@ -238,6 +240,8 @@ daemon_on_names(void *data)
         daemon->names = g_steal_pointer(&daemon->next_names);
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
+        log_set_sessions(daemon->next->log_sessions);
+        syslog_configure(daemon->syslog, daemon->next);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }
@@ -394,6 +398,7 @@ daemon_clear(Daemon *daemon)
         settings_unref(daemon->next);
         names_free(daemon->names);
         proxy_free(daemon->proxy);
+        syslog_free(daemon->syslog);
         g_free(daemon->reload_error);
         g_main_loop_unref(daemon->loop);
 }
@@ -405,6 +410,7 @@ daemon_run(const char *config)
         g_autoptr(GError) error = NULL;
 
         daemon.loop = g_main_loop_new(NULL, FALSE);
+        daemon.syslog = syslog_new();
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
         if (daemon_init(&daemon, &error)) {
                 g_main_loop_run(daemon.loop);
