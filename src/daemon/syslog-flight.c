@@ -2,7 +2,7 @@
 /*
  * Syslog has no acknowledgements, but TCP has, of the server's kernel. What it has not acknowledged
  * when the connection ends, the server has not got. What it has acknowledged the server has read,
- * if the server closed the connection in the usual way, since a close with bytes unread is a reset.
+ * if it closed the connection and there was no reset, for a close with bytes unread makes one.
  * After a reset nobody knows how much was unread: then the last few seconds are sent once more, and
  * sequenceId tells the copies.
  */

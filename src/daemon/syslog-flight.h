@@ -18,7 +18,7 @@
  */
 
 #define SYSLOG_FLIGHT_DOUBT      (10 * G_TIME_SPAN_SECOND)
-#define SYSLOG_FLIGHT_DOUBT_SIZE (1024 * 1024)
+#define SYSLOG_FLIGHT_DOUBT_SIZE (8 * 1024 * 1024) /* more than a kernel keeps for a reader */
 
 /* Embedded in its owner; all zero at first. */
 typedef struct SyslogFlight {

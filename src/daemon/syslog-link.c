@@ -217,13 +217,6 @@ syslog_link_has_places(const SyslogLink *link)
 }
 
 bool
-syslog_link_has_ended_well(const SyslogLink *link, StreamResult result)
-{
-        return result == STREAM_END || (syslog_link_has_places(link) && !link->stream.tls &&
-                                        syslog_socket_has_ended(link->stream.fd));
-}
-
-bool
 syslog_link_is_stale(const SyslogLink *link)
 {
         return link->own->address.transport == SYSLOG_UDP &&

@@ -64,9 +64,6 @@ void syslog_link_note_break(SyslogLink *link, StreamResult result);
 /* True when the peer's kernel acknowledges bytes. */
 bool syslog_link_has_places(const SyslogLink *link);
 
-/* True when the stream has broken, but everything that was acknowledged has been read for sure. */
-bool syslog_link_has_ended_well(const SyslogLink *link, StreamResult result);
-
 /* True when its addresses, which nothing else would tell from others, are from long ago. */
 bool syslog_link_is_stale(const SyslogLink *link);
 

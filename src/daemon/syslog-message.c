@@ -111,7 +111,7 @@ static void
 append_time(GString *text, gint64 time)
 {
         gint64 micros = ((time % G_USEC_PER_SEC) + G_USEC_PER_SEC) % G_USEC_PER_SEC;
-        time_t seconds = (time_t)((time - micros) / G_USEC_PER_SEC);
+        time_t seconds = (time_t)(time / G_USEC_PER_SEC - (time % G_USEC_PER_SEC < 0));
         struct tm local = { 0 };
         long offset;
 

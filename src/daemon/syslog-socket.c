@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 
@@ -21,6 +22,7 @@
 #define QUESTIONS    3  /* and how many without an answer mean the end */
 #define TRIES        6  /* to send the same bytes, each after twice the time of the last */
 #define MEASUREMENTS 16
+#define STATE_CLOSED 7 /* of tcpi_state: TCP_CLOSE, which only <netinet/tcp.h> has */
 
 int
 syslog_socket_open_datagram(const Address *address)
@@ -96,9 +98,24 @@ syslog_socket_is_dead(int fd)
 }
 
 bool
-syslog_socket_has_ended(int fd)
+syslog_socket_is_reset(int fd)
 {
-        char byte;
+        struct tcp_info info;
 
-        return TEMP_FAILURE_RETRY(recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)) == 0;
+        return !get_info(fd, &info) || info.tcpi_state == STATE_CLOSED;
+}
+
+char *
+syslog_socket_get_hostname(void)
+{
+        char name[256] = { 0 };
+
+        if (gethostname(name, sizeof(name) - 1) < 0 || !*name)
+                return g_strdup("-");
+
+        for (char *p = name; *p; p++)
+                if (!g_ascii_isgraph(*p))
+                        *p = '?';
+
+        return g_strdup(name);
 }

@@ -25,5 +25,8 @@ bool syslog_socket_get_places(int fd, uint64_t *acked, uint64_t *given);
  * question whether it may be sent. One that answers "not now" may do so for as long as it likes. */
 bool syslog_socket_is_dead(int fd);
 
-/* True when the peer has ended its side and nothing stands before that end. */
-bool syslog_socket_has_ended(int fd);
+/* True when the connection was reset, by either side. */
+bool syslog_socket_is_reset(int fd);
+
+/* What this host is called, in graphic ASCII characters; to be freed. */
+char *syslog_socket_get_hostname(void);

@@ -16,17 +16,18 @@
 #include <unistd.h>
 
 #include "base/backoff.h"
-#include "base/log-id.h"
 #include "daemon/syslog-flight.h"
 #include "daemon/syslog-link.h"
 #include "daemon/syslog-message.h"
+#include "daemon/syslog-notice.h"
 #include "daemon/syslog-queue.h"
 #include "daemon/syslog-socket.h"
 
 #define TICK          G_TIME_SPAN_SECOND             /* between two looks at a connection */
 #define END_TICK      (50 * G_TIME_SPAN_MILLISECOND) /* ... that is to end */
 #define END_TICKS     4                              /* with nothing left to wait for */
-#define REPORT        G_TIME_SPAN_MINUTE             /* while records go on being dropped */
+#define RESET_LIMIT   (200 * G_TIME_SPAN_MILLISECOND)
+#define REPORT        G_TIME_SPAN_MINUTE /* while records go on being dropped */
 #define BATCH_RECORDS 64
 #define BATCH_SIZE    (32 * 1024)
 #define TURN_SIZE     (8 * BATCH_SIZE)
@@ -39,6 +40,7 @@ typedef enum TargetState {
         TARGET_IDLE,   /* nothing to say */
         TARGET_TRYING, /* until some address takes the first bytes */
         TARGET_OPEN,
+        TARGET_ENDED,   /* the server ended it, and a reset may follow */
         TARGET_RESTING, /* after a failure */
         TARGET_ENDING,  /* all is said, and the server has to hear it */
         TARGET_OVER,
@@ -79,41 +81,21 @@ struct SyslogTarget {
 static void target_begin(SyslogTarget *target);
 static void target_run(void *data);
 
-/* What happened is an event like any other, for all places where the log goes. */
 static void
-target_note_down(SyslogTarget *target, const char *reason)
+target_note_down(SyslogTarget *target)
 {
-        if (target->is_down)
-                return;
-
+        if (!target->is_down)
+                syslog_notice_down(target->own->name, target->link.reason);
         target->is_down = true;
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_SYSLOG_DOWN,
-                         "AGITATOR_SYSLOG", target->own->name, "MESSAGE",
-                         "log server %s can't be reached: %s", target->own->name, reason);
 }
 
 static void
 target_note_up(SyslogTarget *target)
 {
         target->failures = 0;
-        if (!target->is_down)
-                return;
-
+        if (target->is_down)
+                syslog_notice_up(target->own->name);
         target->is_down = false;
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_SYSLOG_UP,
-                         "AGITATOR_SYSLOG", target->own->name, "MESSAGE",
-                         "log server %s is back: connected", target->own->name);
-}
-
-static void
-target_log_dropped(const SyslogTarget *target, guint64 n, const char *why)
-{
-        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, n);
-
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_SYSLOG_DROPPED,
-                         "AGITATOR_SYSLOG", target->own->name, "AGITATOR_DROPPED", count, "MESSAGE",
-                         "%s log record%s for log server %s %s dropped: %s", count,
-                         n == 1 ? "" : "s", target->own->name, n == 1 ? "was" : "were", why);
 }
 
 /* Says what is missing, once there is room for saying it. */
@@ -133,7 +115,7 @@ target_report_dropped(SyslogTarget *target)
             !(has_room ? target->is_settled : now - target->report_time >= REPORT))
                 return;
 
-        target_log_dropped(target, dropped - target->reported, "its queue was full");
+        syslog_notice_dropped(target->own->name, dropped - target->reported, "its queue was full");
         target->reported = dropped;
         target->report_time = now;
 }
@@ -188,14 +170,15 @@ target_finish_ending(SyslogTarget *target)
         pthread_mutex_unlock(target->lock);
 
         if (left > 0)
-                target_log_dropped(target, left, "it did not take them before the end");
+                syslog_notice_dropped(target->own->name, left,
+                                      "it did not take them before the end");
 }
 
 /* No address of the server's leads anywhere, as the link says why. */
 static void
 target_fail(SyslogTarget *target)
 {
-        target_note_down(target, target->link.reason);
+        target_note_down(target);
         target_disconnect(target, false);
         if (target->is_ending) {
                 target_finish_ending(target);
@@ -248,49 +231,66 @@ target_go_on(SyslogTarget *target)
                 target_finish_ending(target);
 }
 
-/* The stream broke, or ended. */
+/* The connection that was open is not any more. */
 static void
-target_break(SyslogTarget *target, StreamResult result)
+target_lose(SyslogTarget *target, bool is_clean)
 {
-        bool is_clean = syslog_link_has_ended_well(&target->link, result);
-
-        syslog_link_note_break(&target->link, result);
-        if (target->state == TARGET_ENDING) {
-                target_finish_ending(target);
-        } else if (target->is_settled) {
+        if (target->is_settled) {
                 target_disconnect(target, is_clean);
                 target_go_on(target);
-        } else if (target->state == TARGET_TRYING || target->link.is_datagram) {
-                target_on_failure(target);
         } else {
                 target_rewind(target, is_clean);
                 target_fail(target);
         }
 }
 
-/* Who we are may change; a new connection is a good time to look. */
 static void
-target_introduce(SyslogTarget *target)
+target_on_end_seen(void *data)
 {
-        const char *configured = target->own->hostname;
-        char name[256] = { 0 };
+        SyslogTarget *target = data;
 
-        g_free(target->hostname);
-        if (!configured || !*configured) {
-                if (gethostname(name, sizeof(name) - 1) < 0)
-                        *name = '\0';
-                for (char *p = name; *p; p++)
-                        if (!g_ascii_isgraph(*p))
-                                *p = '?';
-                configured = *name ? name : "-";
+        target_lose(target, !syslog_socket_is_reset(target->link.stream.fd));
+}
+
+/* The server has ended its side, which a reset follows if it left something unread. */
+static void
+target_await_reset(SyslogTarget *target)
+{
+        if (syslog_socket_is_reset(target->link.stream.fd)) {
+                deadline_stop(&target->rest);
+                target_lose(target, false);
+        } else if (target->state != TARGET_ENDED) {
+                target->state = TARGET_ENDED;
+                deadline_start(&target->rest, target->loop, RESET_LIMIT, target_on_end_seen,
+                               target);
         }
-        target->hostname = g_strdup(configured);
+}
+
+/* The stream broke, or ended. */
+static void
+target_break(SyslogTarget *target, StreamResult result)
+{
+        syslog_link_note_break(&target->link, result);
+        if (target->state == TARGET_ENDING)
+                target_finish_ending(target);
+        else if (target->state == TARGET_TRYING ||
+                 (target->link.is_datagram && !target->is_settled))
+                target_on_failure(target);
+        else if (result == STREAM_END && syslog_link_has_places(&target->link))
+                target_await_reset(target);
+        else
+                target_lose(target, result == STREAM_END);
 }
 
 static void
 target_begin(SyslogTarget *target)
 {
-        target_introduce(target);
+        const char *hostname = target->own->hostname;
+
+        /* Who we are may change; a new connection is a good time to look. */
+        g_free(target->hostname);
+        target->hostname =
+                hostname && *hostname ? g_strdup(hostname) : syslog_socket_get_hostname();
         target->state = TARGET_TRYING;
         syslog_link_begin(&target->link, target->own);
 }
@@ -510,8 +510,14 @@ static void
 target_run(void *data)
 {
         SyslogTarget *target = data;
-        StreamResult result = syslog_link_greet(&target->link);
+        StreamResult result;
 
+        if (target->state == TARGET_ENDED) {
+                target_await_reset(target);
+                return;
+        }
+
+        result = syslog_link_greet(&target->link);
         if (result == STREAM_WAIT)
                 return;
         if (result == STREAM_OK)
@@ -606,6 +612,7 @@ syslog_target_end(SyslogTarget *target, gint64 patience)
                 target_run(target);
                 break;
         case TARGET_TRYING:
+        case TARGET_ENDED:
         case TARGET_ENDING:
         case TARGET_OVER:
                 break;
