@@ -340,6 +340,7 @@ target_note_written(SyslogTarget *target)
         } else if (syslog_socket_get_places(target->link.stream.fd, &acked, &given)) {
                 syslog_flight_note_place(&target->flight, given);
                 syslog_flight_acknowledge(&target->flight, acked, loop_now(target->loop));
+                syslog_flight_expire(&target->flight, loop_now(target->loop));
         }
 }
 

@@ -5,6 +5,7 @@ import os
 import re
 import select
 import socket
+import ssl
 import threading
 
 from .connection import listen_tcp, listen_unix
@@ -181,6 +182,7 @@ class StreamLogServer(LogServer):
         if reads:
             self.reading.set()
         self.connections = []
+        self.ends = []  # of those in TLS that have ended
         self.accepted = Recorder('the connections of the log server')
         self.readers = []
         self.take = take_terminated if path else take_counted
@@ -203,7 +205,8 @@ class StreamLogServer(LogServer):
         stream = connection
         try:
             if self.context:
-                stream = self.context.wrap_socket(connection, server_side=True)
+                stream = self.context.wrap_socket(connection, server_side=True,
+                                                  suppress_ragged_eofs=False)
                 self.connections.append(stream)
             while True:
                 if not self.context:
@@ -211,11 +214,14 @@ class StreamLogServer(LogServer):
                     self.reading.wait()
                 data = stream.recv(65536)
                 if not data:
+                    self.ends += ['close_notify'] if self.context else []
                     break
                 buffer += data
                 for message in self.take(buffer):
                     self.messages.add(message)
             stream.close()
+        except ssl.SSLEOFError:
+            self.ends.append('truncated')
         except (OSError, ValueError):
             pass  # a reset, TLS's refusal, which is one too, or closed by us
         except Exception as error:
