@@ -29,6 +29,8 @@ static const struct {
         { LOG_ID_STOPPING, "stopping" },
         { LOG_ID_STOPPED, "stopped" },
         { LOG_ID_CERTIFICATE, "certificate" },
+        { LOG_ID_UPGRADED, "upgraded" },
+        { LOG_ID_UPGRADE_FAILED, "upgrade-failed" },
         { LOG_ID_DROPPED, "dropped" },
         { LOG_ID_SYSLOG_DOWN, "syslog-down" },
         { LOG_ID_SYSLOG_UP, "syslog-up" },

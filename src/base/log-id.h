@@ -19,6 +19,8 @@
 #define LOG_ID_STOPPING       "e5f6a7b8c9da4ebf9c0d1e2f3a4b5c14" /* draining begins */
 #define LOG_ID_STOPPED        "f7a8b9cadbec4fd0a1e2f3a4b5c6d715" /* the end, and what was cut */
 #define LOG_ID_CERTIFICATE    "d9eafb0c1d2e4f30a4b5c6d7e8f90a17" /* near or past its end */
+#define LOG_ID_UPGRADED       "3a4b5c6d7e8f4901a2b3c4d5e6f7a818" /* another process has the service */
+#define LOG_ID_UPGRADE_FAILED "5c6d7e8f9a0b4c12b3c4d5e6f7a8b919" /* this one goes on */
 #define LOG_ID_DROPPED        "b7c8d9eafb0c4de1b2d3e4f5a6b7c816" /* log records got lost */
 #define LOG_ID_SYSLOG_DOWN    "3f6c1e9a57d24b0e8c41d92f7ab3e518" /* a log server can't be reached */
 #define LOG_ID_SYSLOG_UP      "c2a97d40b1e84f6d95f30e6b8d27c419" /* ... and can be again */

@@ -42,6 +42,7 @@ struct Loop {
         void *data;
         Post *posts; /* atomic, newest first */
         bool quits;  /* atomic */
+        bool shares_descriptors;
         struct epoll_event events[MAX_EVENTS];
 };
 
@@ -331,6 +332,12 @@ loop_get_n_events(const Loop *loop)
         return (unsigned)loop->n_events;
 }
 
+void
+loop_share_descriptors(Loop *loop, bool shared)
+{
+        loop->shares_descriptors = shared;
+}
+
 gint64
 loop_now(const Loop *loop)
 {
@@ -361,18 +368,8 @@ watch_change(Watch *watch, uint32_t events)
                 g_error("Can't change a watch: %s", g_strerror(errno));
 }
 
-void
-watch_stop(Watch *watch)
-{
-        if (!watch->loop)
-                return;
-
-        epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
-        watch_forget(watch);
-}
-
-void
-watch_forget(Watch *watch)
+static void
+watch_clear(Watch *watch)
 {
         if (watch->again_link) {
                 *watch->again_link = watch->again;
@@ -382,6 +379,25 @@ watch_forget(Watch *watch)
                         watch->loop->again_tail = watch->again_link;
         }
         *watch = (Watch){ .loop = NULL };
+}
+
+void
+watch_stop(Watch *watch)
+{
+        if (!watch->loop)
+                return;
+
+        epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+        watch_clear(watch);
+}
+
+void
+watch_forget(Watch *watch)
+{
+        if (watch->loop && watch->loop->shares_descriptors)
+                watch_stop(watch);
+        else
+                watch_clear(watch);
 }
 
 void

@@ -73,6 +73,10 @@ void loop_post(Loop *loop, LoopFunc func, void *data);
 /* How many events this turn has: a measure of how busy the loop is. */
 unsigned loop_get_n_events(const Loop *loop);
 
+/* While @shared, another process may have the descriptors too (a fork before its exec), so that a
+ * close alone takes none out of the epoll set. */
+void loop_share_descriptors(Loop *loop, bool shared);
+
 /* g_get_monotonic_time() as it was when this turn began. */
 gint64 loop_now(const Loop *loop);
 
@@ -88,7 +92,8 @@ void watch_change(Watch *watch, uint32_t events);
 void watch_stop(Watch *watch);
 
 /* The same for a descriptor that is closed right afterwards, which takes it out of the epoll set
- * without a call of its own: only where this process alone has the descriptor. */
+ * without a call of its own: only where this process alone has the descriptor, but for
+ * loop_share_descriptors(). */
 void watch_forget(Watch *watch);
 
 /* Calls the watch's function once more in the next turn: for an owner that has spent its share of

@@ -13,6 +13,7 @@
 #include <glib/gi18n.h>
 
 #include "ctl/call.h"
+#include "ctl/manage.h"
 
 #define EXIT_USAGE 2
 
@@ -26,6 +27,8 @@ static int help_run(int argc, char **argv);
 
 static const Verb verbs[] = {
         { "call", CALL_SUMMARY, call_run },
+        { "reload", RELOAD_SUMMARY, manage_reload },
+        { "upgrade", UPGRADE_SUMMARY, manage_upgrade },
         { "help", N_("explain a verb"), help_run },
 };
 

@@ -3,7 +3,13 @@
  * Settings come into force in one way, at the start and at a reload: the files are read and
  * checked, names of servers are looked up (which may take NAMES_LIMIT), sockets are opened, and
  * then all is swapped in at once. Whatever fails before that leaves what was in force. Signals may
- * come at any point of it: a hang-up during a reload makes another one follow, a stop ends it.
+ * come at any point of it: a hang-up during a reload makes another one follow, a stop ends it. Who
+ * asks for a reload on the control socket is answered at the end of one that began after that.
+ *
+ * In a live upgrade a successor is started and handed the listening sockets. It begins as any
+ * process does, and accepts; only when it has said so does this one leave the service to it, and
+ * ends with its last session. Until then everything that goes wrong ends the successor alone. A
+ * process outlives its predecessor, so that whoever waits for the newest waits for all of them.
  */
 
 #include "daemon/daemon.h"
@@ -16,10 +22,14 @@
 #include "base/fd.h"
 #include "base/log-id.h"
 #include "base/log.h"
+#include "daemon/control.h"
 #include "daemon/expiry.h"
 #include "daemon/notify.h"
+#include "daemon/predecessor.h"
 #include "daemon/settings-file.h"
+#include "daemon/status.h"
 #include "daemon/syslog.h"
+#include "daemon/upgrade.h"
 #include "net/listener.h"
 #include "proxy/names.h"
 #include "proxy/proxy.h"
@@ -29,10 +39,15 @@
 #define EXPIRY_INTERVAL (24 * 60 * 60) /* seconds */
 #define EXTENSION       (10 * G_TIME_SPAN_SECOND)
 
+/* What callers are told then. */
+#define STOPPING "agitator is stopping"
+#define REPLACED "another process has taken over meanwhile: ask again"
+
 typedef struct Daemon {
         GMainLoop *loop;
         GArray *sources; /* of guint: what the main loop calls with this daemon */
         const char *config;
+        Ledger *ledger;
         Proxy *proxy;
         Names *names; /* of the settings in force */
         Syslog *syslog;
@@ -42,9 +57,25 @@ typedef struct Daemon {
         Names *next_names;
         bool again; /* another reload was asked for meanwhile */
 
+        /* A live upgrade, to this process and from it. */
+        Predecessor *predecessor; /* as long as it lives */
+        Upgrade *upgrade;
+        bool wants_upgrade;  /* when the reload is over */
+        char *upgrade_error; /* of the last one; NULL when it went well */
+
+        Control *control;     /* NULL until ready, and when there is none */
+        GPtrArray *callers;   /* of ControlCall: who waits for a reload */
+        unsigned served;      /* ... so many of them for the one that is on its way */
+        GPtrArray *upgraders; /* likewise: who waits for an upgrade */
+
         bool is_ready;
+        bool has_service; /* no predecessor has it any more */
+        bool is_leaving;  /* a successor is to have it: what is left is to finish the sessions */
+        bool has_left;    /* ... and has it */
         bool is_stopping;
+        bool is_drained; /* the last session is over */
         bool has_cut;
+        unsigned stop_signals;
         unsigned cut;       /* sessions that the stop has ended */
         gint64 stop_end;    /* of StopTimeout= */
         char *reload_error; /* of the last reload; NULL when it went well */
@@ -58,6 +89,7 @@ daemon_keep_source(Daemon *daemon, guint id)
 }
 
 static void daemon_begin(Daemon *daemon);
+static void daemon_upgrade(Daemon *daemon);
 
 static const char *
 plural(unsigned n)
@@ -68,23 +100,14 @@ plural(unsigned n)
 static void
 daemon_show_status(Daemon *daemon)
 {
-        unsigned sessions = proxy_get_sessions(daemon->proxy);
-        const Settings *settings = proxy_get_settings(daemon->proxy);
-        unsigned up = 0;
+        g_autofree char *text = NULL;
 
-        if (daemon->is_stopping) {
-                notify_status("Draining: %u session%s left", sessions, plural(sessions));
-                return;
-        }
-        if (!settings)
+        if (!proxy_get_settings(daemon->proxy))
                 return;
 
-        for (unsigned i = 0; i < settings->servers->len; i++)
-                up += server_is_up(((ServerSettings *)settings->servers->pdata[i])->server);
-        notify_status("%u session%s, %u of %u server%s up%s%s", sessions, plural(sessions), up,
-                      settings->servers->len, plural(settings->servers->len),
-                      daemon->reload_error ? "; the last reload failed: " : "",
-                      daemon->reload_error ? daemon->reload_error : "");
+        text = status_print(daemon->proxy, daemon->ledger, daemon->is_stopping,
+                            daemon->reload_error, daemon->upgrade_error);
+        notify_status("%s", text);
 }
 
 static gboolean
@@ -92,6 +115,7 @@ daemon_on_status_timer(void *data)
 {
         Daemon *daemon = data;
 
+        ledger_settle(daemon->ledger);
         daemon_show_status(daemon);
         if (daemon->is_stopping && g_get_monotonic_time() < daemon->stop_end)
                 notify_extend_timeout(EXTENSION);
@@ -104,7 +128,7 @@ daemon_on_expiry_timer(void *data)
 {
         Daemon *daemon = data;
 
-        if (proxy_get_settings(daemon->proxy))
+        if (proxy_get_settings(daemon->proxy) && !daemon->is_leaving)
                 expiry_log(proxy_get_settings(daemon->proxy), g_get_real_time() / G_USEC_PER_SEC);
 
         return G_SOURCE_CONTINUE;
@@ -121,41 +145,6 @@ daemon_on_watchdog_timer(void *data)
         return G_SOURCE_CONTINUE;
 }
 
-static void
-daemon_log_problem(const SettingsProblem *problem)
-{
-        g_autofree char *text = settings_problem_print(problem);
-
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
-                         problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
-                         "MESSAGE", "%s%s", problem->is_error ? "" : "warning: ", text);
-}
-
-/* What @problems have against these settings, in a line: the first error, and how many there are.
- */
-static char *
-summarise(const GPtrArray *problems)
-{
-        const SettingsProblem *first = NULL;
-        g_autofree char *text = NULL;
-        unsigned n = 0;
-
-        for (unsigned i = 0; i < problems->len; i++) {
-                const SettingsProblem *problem = problems->pdata[i];
-
-                if (problem->is_error && n++ == 0)
-                        first = problem;
-        }
-        if (!first)
-                return g_strdup("the configuration could not be read");
-
-        text = settings_problem_print(first);
-        if (n == 1)
-                return g_steal_pointer(&text);
-
-        return g_strdup_printf("%s (and %u more)", text, n - 1);
-}
-
 /* What was on its way is over, well or not. */
 static void
 daemon_end(Daemon *daemon)
@@ -168,8 +157,13 @@ daemon_end(Daemon *daemon)
 
         daemon_show_status(daemon);
         notify_ready();
+        control_calls_answer(daemon->callers, daemon->served,
+                             daemon->reload_error); /* by now all others know */
+        daemon->served = 0;
         if (daemon->again)
                 daemon_begin(daemon);
+        else if (daemon->wants_upgrade)
+                daemon_upgrade(daemon);
 }
 
 /* New settings can't come into force for @reason, which is taken. At the start that is the end. */
@@ -188,24 +182,35 @@ daemon_fail(Daemon *daemon, char *reason, int status)
                 g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_CRITICAL, "MESSAGE_ID",
                                  LOG_ID_RELOAD_FAILED, "MESSAGE", "can't start: %s", own);
                 notify_status("Can't start: %s", own);
+                if (daemon->predecessor)
+                        predecessor_send(daemon->predecessor, HANDOVER_FAILED, own);
                 daemon->status = status;
                 g_main_loop_quit(daemon->loop);
         }
         daemon_end(daemon);
 }
 
-static void
-daemon_log_in_force(const Daemon *daemon)
-{
-        const Settings *settings = proxy_get_settings(daemon->proxy);
+static void daemon_on_reload_call(ControlCall *call, void *data);
+static void daemon_on_upgrade_call(ControlCall *call, void *data);
 
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID",
-                         daemon->is_ready ? LOG_ID_RELOADED : LOG_ID_READY, "MESSAGE",
-                         "%s: %u listener%s, %u route%s, %u server%s",
-                         daemon->is_ready ? "reloaded" : "ready", settings->listeners->len,
-                         plural(settings->listeners->len), settings->routes->len,
-                         plural(settings->routes->len), settings->servers->len,
-                         plural(settings->servers->len));
+static const ControlFuncs control_funcs = {
+        .reload = daemon_on_reload_call,
+        .upgrade = daemon_on_upgrade_call,
+};
+
+/* Not before the start has succeeded: until then the socket may be a predecessor's. */
+static void
+daemon_open_control(Daemon *daemon)
+{
+        g_autofree char *path = control_get_default_path();
+        g_autoptr(GError) error = NULL;
+
+        if (!path)
+                return;
+
+        daemon->control = control_new(path, &control_funcs, daemon, &error);
+        if (!daemon->control)
+                g_warning("no control socket: %s", error->message);
 }
 
 /* Every worker has the new settings. */
@@ -217,7 +222,11 @@ daemon_on_in_force(void *data)
         if (daemon->is_stopping)
                 return;
 
-        daemon_log_in_force(daemon);
+        status_log_in_force(proxy_get_settings(daemon->proxy), daemon->is_ready);
+        if (!daemon->is_ready && daemon->predecessor)
+                predecessor_send(daemon->predecessor, HANDOVER_READY, NULL);
+        else if (!daemon->is_ready)
+                daemon_open_control(daemon);
         daemon->is_ready = true;
         daemon_end(daemon);
 }
@@ -253,18 +262,18 @@ daemon_begin(Daemon *daemon)
         g_autoptr(GPtrArray) problems = settings_problems_new();
 
         daemon->again = false;
+        daemon->served = daemon->callers->len;
         if (daemon->is_ready)
                 notify_reloading();
 
         daemon->next = settings_file_load(daemon->config, problems);
-        for (unsigned i = 0; i < problems->len; i++)
-                daemon_log_problem(problems->pdata[i]);
+        settings_problems_log(problems);
         if (!daemon->next) {
-                daemon_fail(daemon, summarise(problems), DAEMON_EXIT_CONFIG);
+                daemon_fail(daemon, settings_problems_summarise(problems), DAEMON_EXIT_CONFIG);
                 return;
         }
 
-        settings_finish(daemon->next, proxy_get_settings(daemon->proxy));
+        settings_finish(daemon->next, proxy_get_settings(daemon->proxy), daemon->ledger);
         daemon->next_names = names_new(daemon->next, NAMES_LIMIT, daemon_on_names, daemon);
 }
 
@@ -279,20 +288,75 @@ daemon_on_start(void *data)
         return G_SOURCE_REMOVE;
 }
 
+/* True while something goes on that a reload or an upgrade has to wait for. */
+static bool
+daemon_is_busy(const Daemon *daemon)
+{
+        return daemon->next || !daemon->is_ready || !daemon->has_service ||
+               upgrade_is_going_on(daemon->upgrade);
+}
+
+static void
+daemon_reload(Daemon *daemon)
+{
+        if (daemon_is_busy(daemon))
+                daemon->again = true;
+        else
+                daemon_begin(daemon);
+}
+
+/* Puts @call among those who wait, unless it comes too late; true when it does wait. */
+static bool
+daemon_take_call(Daemon *daemon, GPtrArray *callers, ControlCall *call)
+{
+        if (daemon->is_stopping || daemon->is_leaving) {
+                control_call_fail(call, daemon->is_stopping ? STOPPING : REPLACED);
+                return false;
+        }
+        g_ptr_array_add(callers, call);
+
+        return true;
+}
+
+static void
+daemon_on_reload_call(ControlCall *call, void *data)
+{
+        Daemon *daemon = data;
+
+        if (daemon_take_call(daemon, daemon->callers, call))
+                daemon_reload(daemon);
+}
+
+static void
+daemon_on_upgrade_call(ControlCall *call, void *data)
+{
+        Daemon *daemon = data;
+
+        if (daemon_take_call(daemon, daemon->upgraders, call))
+                daemon_upgrade(daemon);
+}
+
 static gboolean
 daemon_on_hangup(void *data)
 {
         Daemon *daemon = data;
 
-        if (daemon->is_stopping)
-                return G_SOURCE_CONTINUE;
-
-        if (daemon->next || !daemon->is_ready)
-                daemon->again = true;
-        else
-                daemon_begin(daemon);
+        if (!daemon->is_stopping && !daemon->is_leaving)
+                daemon_reload(daemon);
 
         return G_SOURCE_CONTINUE;
+}
+
+/* A process ends when its last session is over, and its predecessor's too. */
+static void
+daemon_check_end(Daemon *daemon)
+{
+        if (!daemon->is_drained || daemon->predecessor || (daemon->is_leaving && !daemon->has_left))
+                return;
+
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPED, "MESSAGE",
+                         "stopped: %u session%s cut", daemon->cut, plural(daemon->cut));
+        g_main_loop_quit(daemon->loop);
 }
 
 static void
@@ -300,9 +364,8 @@ daemon_on_drained(void *data)
 {
         Daemon *daemon = data;
 
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPED, "MESSAGE",
-                         "stopped: %u session%s cut", daemon->cut, plural(daemon->cut));
-        g_main_loop_quit(daemon->loop);
+        daemon->is_drained = true;
+        daemon_check_end(daemon);
 }
 
 static void
@@ -312,6 +375,8 @@ daemon_cut(Daemon *daemon)
                 return;
 
         daemon->has_cut = true;
+        if (daemon->predecessor)
+                predecessor_send(daemon->predecessor, HANDOVER_CUT, NULL);
         daemon->cut = proxy_get_sessions(daemon->proxy);
         daemon->stop_end = 0;
         proxy_cut(daemon->proxy);
@@ -333,8 +398,13 @@ daemon_stop(Daemon *daemon)
         unsigned sessions = proxy_get_sessions(daemon->proxy);
 
         daemon->is_stopping = true;
+        upgrade_cancel(daemon->upgrade, STOPPING);
         daemon_end(daemon);
+        control_calls_answer(daemon->callers, daemon->callers->len, STOPPING);
+        control_calls_answer(daemon->upgraders, daemon->upgraders->len, STOPPING);
         notify_stopping();
+        if (daemon->predecessor)
+                predecessor_send(daemon->predecessor, HANDOVER_STOP, NULL);
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPING,
                          "MESSAGE", "stopping: %u session%s to finish", sessions, plural(sessions));
 
@@ -342,7 +412,8 @@ daemon_stop(Daemon *daemon)
         if (timeout != G_MAXINT64)
                 daemon_keep_source(daemon, g_timeout_add((guint)CLAMP(timeout / 1000, 1, G_MAXINT),
                                                          daemon_on_stop_timeout, daemon));
-        proxy_drain(daemon->proxy, daemon_on_drained, daemon);
+        if (!daemon->is_leaving)
+                proxy_drain(daemon->proxy, daemon_on_drained, daemon);
         daemon_show_status(daemon);
 }
 
@@ -351,18 +422,187 @@ daemon_on_stop_signal(void *data)
 {
         Daemon *daemon = data;
 
-        if (daemon->is_stopping)
+        /* A successor may have told us before the service manager does. */
+        if (++daemon->stop_signals > 1)
                 daemon_cut(daemon);
-        else
+        else if (!daemon->is_stopping)
                 daemon_stop(daemon);
 
         return G_SOURCE_CONTINUE;
 }
 
+/* The upgrade is over, and this process has the service as before. */
+static void
+daemon_on_upgrade_failed(const char *reason, void *data)
+{
+        Daemon *daemon = data;
+
+        g_free(daemon->upgrade_error);
+        daemon->upgrade_error = g_strdup(reason);
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_UPGRADE_FAILED,
+                         "MESSAGE", "upgrade failed, this process goes on: %s", reason);
+        control_calls_answer(daemon->upgraders, daemon->upgraders->len, reason);
+
+        if (!daemon->is_stopping)
+                daemon_end(daemon);
+}
+
+/* No worker accepts any more: whoever calls from now on is the successor's. */
+static void
+daemon_on_left(void *data)
+{
+        Daemon *daemon = data;
+        pid_t pid = upgrade_finish(daemon->upgrade);
+        unsigned sessions;
+
+        daemon->has_left = true;
+        if (pid == 0) {
+                g_critical("the new process ended when it was to take over");
+                daemon->status = EXIT_FAILURE;
+                daemon_stop(daemon);
+                return;
+        }
+
+        if (daemon->again)
+                kill(pid, SIGHUP);
+        control_calls_answer(daemon->upgraders, daemon->upgraders->len, NULL);
+        control_calls_answer(daemon->callers, daemon->callers->len, REPLACED);
+
+        sessions = proxy_get_sessions(daemon->proxy);
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_UPGRADED,
+                         "MESSAGE", "process %ld has taken over: %u session%s to finish here",
+                         (long)pid, sessions, plural(sessions));
+        daemon_check_end(daemon);
+}
+
+/* The successor is ready, and accepts. */
+static void
+daemon_on_successor(void *data)
+{
+        Daemon *daemon = data;
+
+        daemon->is_leaving = true;
+        proxy_leave_sockets(daemon->proxy);
+        proxy_drain(daemon->proxy, daemon_on_drained, daemon);
+        proxy_share_descriptors(daemon->proxy, false, daemon_on_left, daemon);
+}
+
+/* The successor is told to stop, and so are we. */
+static void
+daemon_on_told(bool to_cut, void *data)
+{
+        Daemon *daemon = data;
+
+        if (!daemon->is_stopping)
+                daemon_stop(daemon);
+        if (to_cut)
+                daemon_cut(daemon);
+}
+
+static void
+daemon_upgrade(Daemon *daemon)
+{
+        if (daemon_is_busy(daemon)) {
+                daemon->wants_upgrade = !upgrade_is_going_on(daemon->upgrade);
+                return;
+        }
+
+        daemon->wants_upgrade = false;
+        g_clear_pointer(&daemon->upgrade_error, g_free);
+        notify_status("Upgrading: waiting for the new process");
+        upgrade_start(daemon->upgrade);
+}
+
+static gboolean
+daemon_on_upgrade_signal(void *data)
+{
+        Daemon *daemon = data;
+
+        if (!daemon->is_stopping && !daemon->is_leaving)
+                daemon_upgrade(daemon);
+
+        return G_SOURCE_CONTINUE;
+}
+
+/* The predecessor has left the service to this process. */
+static void
+daemon_take_service(Daemon *daemon)
+{
+        daemon->has_service = true;
+        notify_set_silent(false);
+        daemon_open_control(daemon);
+        daemon_show_status(daemon);
+        notify_ready();
+
+        if (proxy_own_sockets(daemon->proxy))
+                daemon->again = true;
+        if (daemon->again)
+                daemon_reload(daemon);
+}
+
+static void
+daemon_on_predecessor(HandoverMessage message, const char *text, void *data)
+{
+        Daemon *daemon = data;
+
+        switch (message) {
+        case HANDOVER_GO:
+                if (!daemon->has_service)
+                        daemon_take_service(daemon);
+                break;
+        case HANDOVER_END:
+                g_clear_pointer(&daemon->predecessor, predecessor_free);
+                ledger_settle(daemon->ledger);
+                if (!daemon->has_service && !daemon->is_stopping) {
+                        g_warning("the process before this one has ended, or gave up");
+                        daemon_stop(daemon);
+                }
+                daemon_check_end(daemon);
+                break;
+        case HANDOVER_READY:
+        case HANDOVER_FAILED:
+        case HANDOVER_STOP:
+        case HANDOVER_CUT:
+        case HANDOVER_NOTHING:
+                break;
+        }
+}
+
+/* What this process begins with: the sockets of systemd's or of a predecessor's, and the ledger. */
+static GPtrArray *
+daemon_take_sockets(Daemon *daemon, GError **error)
+{
+        g_autoptr(GPtrArray) sockets = NULL;
+
+        daemon->predecessor = predecessor_take(error);
+        if (!daemon->predecessor && *error)
+                return NULL;
+
+        notify_set_silent(daemon->predecessor != NULL);
+        daemon->has_service = !daemon->predecessor;
+        sockets = daemon->predecessor ? predecessor_take_listeners(daemon->predecessor, error)
+                                      : listener_take_passed(error);
+        if (!sockets)
+                return NULL;
+
+        daemon->ledger = predecessor_take_ledger(daemon->predecessor, error);
+        if (!daemon->ledger)
+                return NULL;
+        if (daemon->predecessor)
+                predecessor_watch(daemon->predecessor, daemon_on_predecessor, daemon);
+
+        return g_steal_pointer(&sockets);
+}
+
 static bool
 daemon_init(Daemon *daemon, GError **error)
 {
-        GPtrArray *passed;
+        static const UpgradeFuncs upgrade_funcs = {
+                .ready = daemon_on_successor,
+                .failed = daemon_on_upgrade_failed,
+                .told = daemon_on_told,
+        };
+        GPtrArray *sockets;
         gint64 watchdog = notify_get_watchdog_interval();
 
         /* Before anything that takes time: from here on a signal is never lost and never kills. */
@@ -370,12 +610,15 @@ daemon_init(Daemon *daemon, GError **error)
         daemon_keep_source(daemon, g_unix_signal_add(SIGHUP, daemon_on_hangup, daemon));
         daemon_keep_source(daemon, g_unix_signal_add(SIGTERM, daemon_on_stop_signal, daemon));
         daemon_keep_source(daemon, g_unix_signal_add(SIGINT, daemon_on_stop_signal, daemon));
+        daemon_keep_source(daemon, g_unix_signal_add(SIGUSR2, daemon_on_upgrade_signal, daemon));
 
-        passed = listener_take_passed(error);
-        if (!passed)
+        sockets = daemon_take_sockets(daemon, error);
+        if (!sockets)
                 return false;
 
-        daemon->proxy = proxy_new(passed, fd_raise_limit());
+        daemon->proxy = proxy_new(sockets, fd_raise_limit(), daemon->ledger);
+        daemon->upgrade =
+                upgrade_new(daemon->config, daemon->proxy, daemon->ledger, &upgrade_funcs, daemon);
         daemon_keep_source(daemon,
                            g_timeout_add_seconds(STATUS_INTERVAL, daemon_on_status_timer, daemon));
         g_timeout_add_seconds(EXPIRY_INTERVAL, daemon_on_expiry_timer, daemon);
@@ -394,10 +637,17 @@ daemon_clear(Daemon *daemon)
                 g_source_remove(g_array_index(daemon->sources, guint, i));
         g_array_unref(daemon->sources);
 
+        control_free(daemon->control);
+        g_ptr_array_unref(daemon->callers); /* all were answered when the stop began */
+        g_ptr_array_unref(daemon->upgraders);
         names_free(daemon->next_names);
         settings_unref(daemon->next);
         names_free(daemon->names);
+        upgrade_free(daemon->upgrade);
         proxy_free(daemon->proxy);
+        predecessor_free(daemon->predecessor);
+        ledger_free(daemon->ledger);
+        g_free(daemon->upgrade_error);
         syslog_free(daemon->syslog);
         g_free(daemon->reload_error);
         g_main_loop_unref(daemon->loop);
@@ -412,10 +662,14 @@ daemon_run(const char *config)
         daemon.loop = g_main_loop_new(NULL, FALSE);
         daemon.syslog = syslog_new();
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
+        daemon.callers = g_ptr_array_new();
+        daemon.upgraders = g_ptr_array_new();
         if (daemon_init(&daemon, &error)) {
                 g_main_loop_run(daemon.loop);
         } else {
                 g_critical("can't start: %s", error->message);
+                if (daemon.predecessor)
+                        predecessor_send(daemon.predecessor, HANDOVER_FAILED, error->message);
                 daemon.status = EXIT_FAILURE;
         }
         daemon_clear(&daemon);

@@ -11,13 +11,39 @@
 
 #include <systemd/sd-daemon.h>
 
+/* @change: 1 or 0 to set it, -1 to leave it. */
+static bool
+notify_silence(int change)
+{
+        static bool is_silent;
+
+        if (change >= 0)
+                is_silent = change;
+
+        return is_silent;
+}
+
+void
+notify_set_silent(bool is_silent)
+{
+        notify_silence(is_silent);
+}
+
 static void
 notify_send(const char *message)
 {
-        int result = sd_notify(0, message);
+        int result = notify_silence(-1) ? 0 : sd_notify(0, message);
 
         if (result < 0)
                 g_debug("The service manager was not told: %s", g_strerror(-result));
+}
+
+void
+notify_main_pid(pid_t pid)
+{
+        g_autofree char *message = g_strdup_printf("MAINPID=%ld", (long)pid);
+
+        notify_send(message);
 }
 
 void
@@ -55,7 +81,7 @@ notify_status(const char *format, ...)
         text = g_strdup_vprintf(format, args);
         va_end(args);
 
-        if (g_strcmp0(text, last) == 0)
+        if (notify_silence(-1) || g_strcmp0(text, last) == 0)
                 return;
 
         /* It can hold what stands in a file: no other line may come of it, and systemd refuses

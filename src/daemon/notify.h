@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include <glib.h>
 
 /*
  * What the service manager is told (sd_notify(3)). Every function does nothing when there is none.
  */
+
+/* Tells nothing from now on, or again: only the service's main process is listened to. */
+void notify_set_silent(bool is_silent);
+
+/* MAINPID=: @pid is the service's main process from now on, and this one is not. */
+void notify_main_pid(pid_t pid);
 
 void notify_ready(void);
 void notify_reloading(void);

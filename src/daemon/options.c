@@ -18,6 +18,7 @@ static const char summary[] =
 static const char description[] =
         N_("Signals:\n"
            "  HUP          Read the configuration again\n"
+           "  USR2         Let the program that is installed by now take over, ending no call\n"
            "  TERM, INT    Stop when all sessions have ended, or after StopTimeout=;\n"
            "               the second one stops at once\n"
            "\n"

@@ -283,7 +283,7 @@ check_reach(const SettingsGroup *group, GPtrArray *problems)
                 place = settings_group_get_place(group, NULL);
                 /* After a bad address there is nothing to say about reach. */
                 if (!line || !*line->value)
-                        settings_problem_warning(
+                        settings_problem_guess(
                                 problems, &place,
                                 "Nobody can reach it without Listen=, unless a systemd socket "
                                 "with FileDescriptorName=%s does it",

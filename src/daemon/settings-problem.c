@@ -6,6 +6,8 @@
 
 #include "daemon/settings-problem.h"
 
+#include "base/log-id.h"
+
 static char *
 escape(const char *text)
 {
@@ -87,6 +89,17 @@ settings_problem_warning(GPtrArray *problems, const SettingsPlace *place, const 
         va_end(arguments);
 }
 
+void
+settings_problem_guess(GPtrArray *problems, const SettingsPlace *place, const char *format, ...)
+{
+        va_list arguments;
+
+        va_start(arguments, format);
+        problem_add(problems, false, place, format, arguments);
+        va_end(arguments);
+        ((SettingsProblem *)problems->pdata[problems->len - 1])->is_guess = true;
+}
+
 char *
 settings_problem_print(const SettingsProblem *problem)
 {
@@ -103,4 +116,42 @@ settings_problem_print(const SettingsProblem *problem)
         g_string_append(text, problem->message);
 
         return g_string_free(text, FALSE);
+}
+
+void
+settings_problems_log(const GPtrArray *problems)
+{
+        for (unsigned i = 0; i < problems->len; i++) {
+                const SettingsProblem *problem = problems->pdata[i];
+                g_autofree char *text = settings_problem_print(problem);
+
+                if (problem->is_guess)
+                        continue;
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                 problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
+                                 "MESSAGE", "%s%s", problem->is_error ? "" : "warning: ", text);
+        }
+}
+
+char *
+settings_problems_summarise(const GPtrArray *problems)
+{
+        const SettingsProblem *first = NULL;
+        g_autofree char *text = NULL;
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < problems->len; i++) {
+                const SettingsProblem *problem = problems->pdata[i];
+
+                if (problem->is_error && n++ == 0)
+                        first = problem;
+        }
+        if (!first)
+                return g_strdup("the configuration could not be read");
+
+        text = settings_problem_print(first);
+        if (n == 1)
+                return g_steal_pointer(&text);
+
+        return g_strdup_printf("%s (and %u more)", text, n - 1);
 }

@@ -17,6 +17,7 @@
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 
+#define TICKET_KEY_SIZE 64 /* of gnutls_session_ticket_key_generate() */
 #define PIN_SIZE        32
 #define RESUMPTION_TIME G_TIME_SPAN_DAY /* after that a server shows its certificate anew */
 
@@ -243,15 +244,47 @@ credentials_load_staples(Credentials *credentials, GStrv responses, GError **err
         return true;
 }
 
-static gpointer
-make_master_key(gpointer data)
+static GBytes *
+make_ticket_secret(void)
 {
-        gnutls_datum_t *key = g_new0(gnutls_datum_t, 1);
+        gnutls_datum_t key;
+        GBytes *secret;
 
-        if (gnutls_session_ticket_key_generate(key) < 0)
+        if (gnutls_session_ticket_key_generate(&key) < 0)
                 g_error("No random numbers for the key of session tickets");
+        secret = g_bytes_new(key.data, key.size);
+        gnutls_memset(key.data, 0, key.size);
+        gnutls_free(key.data);
 
-        return key;
+        return secret;
+}
+
+/* It stays until the process ends. @new: what it is to be from now on, NULL to leave it. */
+static GBytes *
+ticket_secret(GBytes *new)
+{
+        static GBytes *secret;
+
+        if (new) {
+                g_bytes_unref(secret);
+                secret = g_bytes_ref(new);
+        }
+        if (!secret)
+                secret = make_ticket_secret();
+
+        return secret;
+}
+
+GBytes *
+credentials_get_ticket_secret(void)
+{
+        return ticket_secret(NULL);
+}
+
+void
+credentials_set_ticket_secret(GBytes *secret)
+{
+        ticket_secret(secret);
 }
 
 /* Adds a file's content to what the key is made of; that it can be read is known already. */
@@ -269,12 +302,12 @@ credentials_make_ticket_key(Credentials *credentials,
                             const CredentialsOptions *options,
                             const char *name)
 {
-        static GOnce once = G_ONCE_INIT;
-        const gnutls_datum_t *master = g_once(&once, make_master_key, NULL);
+        gsize size;
+        const void *secret = g_bytes_get_data(ticket_secret(NULL), &size);
         uint8_t digest[64];
         gnutls_hmac_hd_t hash;
 
-        if (gnutls_hmac_init(&hash, GNUTLS_MAC_SHA512, master->data, master->size) < 0)
+        if (gnutls_hmac_init(&hash, GNUTLS_MAC_SHA512, secret, size) < 0)
                 g_error("Out of memory");
         gnutls_hmac(hash, name, strlen(name) + 1);
         gnutls_hmac(hash, &options->client, sizeof(options->client));
@@ -286,10 +319,10 @@ credentials_make_ticket_key(Credentials *credentials,
         }
         gnutls_hmac_deinit(hash, digest);
 
-        g_assert(master->size <= sizeof(digest));
-        credentials->ticket_key.data = gnutls_malloc(master->size);
-        credentials->ticket_key.size = master->size;
-        memcpy(credentials->ticket_key.data, digest, master->size);
+        /* gnutls_session_ticket_enable_server() wants TICKET_KEY_SIZE bytes. */
+        credentials->ticket_key.data = gnutls_malloc(TICKET_KEY_SIZE);
+        credentials->ticket_key.size = TICKET_KEY_SIZE;
+        memcpy(credentials->ticket_key.data, digest, TICKET_KEY_SIZE);
         gnutls_memset(digest, 0, sizeof(digest));
 }
 

@@ -70,6 +70,12 @@ bool credentials_options_need_trust(const CredentialsOptions *options);
  * there are no more. */
 const char *credentials_get_certificate(const Credentials *credentials, size_t i, gint64 *expires);
 
+/* The secret that the keys of all listeners' tickets are made from. It is random, unless the
+ * process before this one has left its own, so that its tickets stay good; that is in time only
+ * before the first credentials are made. Main thread. */
+GBytes *credentials_get_ticket_secret(void);
+void credentials_set_ticket_secret(GBytes *secret);
+
 /* For stream-tls only; any thread. */
 
 bool credentials_are_listeners(const Credentials *credentials);

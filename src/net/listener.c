@@ -28,6 +28,7 @@ struct Listener {
         int fd;
         Address address;
         char *passed_name;       /* NULL when bound by us */
+        bool is_shared;          /* atomic */
         struct stat socket_file; /* of a Unix socket that we bound */
         char text[ADDRESS_TEXT_SIZE];
 };
@@ -158,11 +159,41 @@ listener_take_passed(GError **error)
 }
 
 Listener *
+listener_take_over(int fd, const char *passed_name, GError **error)
+{
+        fd_auto int own = fd;
+        Listener *listener;
+
+        if (sd_is_socket(own, AF_UNSPEC, SOCK_STREAM, 1) <= 0) {
+                g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                            "descriptor %d is no listening stream socket", fd);
+                return NULL;
+        }
+
+        listener = listener_new(fd_steal(&own), passed_name);
+        listener->is_shared = true;
+
+        return listener;
+}
+
+Listener *
 listener_ref(Listener *listener)
 {
         __atomic_add_fetch(&listener->refs, 1, __ATOMIC_RELAXED);
 
         return listener;
+}
+
+void
+listener_set_shared(Listener *listener, bool is_shared)
+{
+        __atomic_store_n(&listener->is_shared, is_shared, __ATOMIC_RELAXED);
+}
+
+bool
+listener_is_shared(const Listener *listener)
+{
+        return __atomic_load_n(&listener->is_shared, __ATOMIC_RELAXED);
 }
 
 /* The socket's file, unless somebody else has put his own there meanwhile. */
@@ -172,8 +203,8 @@ listener_remove_file(const Listener *listener)
         const char *path = listener->address.un.sun_path;
         struct stat status;
 
-        if (listener->socket_file.st_ino != 0 && lstat(path, &status) == 0 &&
-            status.st_ino == listener->socket_file.st_ino &&
+        if (!listener_is_shared(listener) && listener->socket_file.st_ino != 0 &&
+            lstat(path, &status) == 0 && status.st_ino == listener->socket_file.st_ino &&
             status.st_dev == listener->socket_file.st_dev)
                 unlink(path);
 }
@@ -248,7 +279,7 @@ listener_accept(Listener *listener, int *fd, Address *client)
         return LISTENER_EMPTY;
 }
 
-void
+bool
 listener_shut_door(Listener *listener)
 {
         /* The filter sees a segment from its TCP header on: flags are the 14th byte, SYN is 0x02,
@@ -262,10 +293,13 @@ listener_shut_door(Listener *listener)
         };
         const struct sock_fprog program = { G_N_ELEMENTS(drop_syn), drop_syn };
 
-        /* A passed socket stays open, and serves whoever systemd hands it to next. */
-        if (listener->passed_name || listener->address.any.sa_family == AF_UNIX)
-                return;
+        if (listener->passed_name || listener_is_shared(listener))
+                return false;
+        if (listener->address.any.sa_family == AF_UNIX)
+                return true;
 
         if (setsockopt(listener->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
                 g_debug("SO_ATTACH_FILTER on %s: %s", listener->text, g_strerror(errno));
+
+        return true;
 }

@@ -33,6 +33,10 @@ Listener *listener_bind(const Endpoint *endpoint, GError **error);
  * socket is an error. Only once: the environment is cleared. */
 GPtrArray *listener_take_passed(GError **error);
 
+/* One that another process had, which got it from systemd under @passed_name or (NULL) bound it.
+ * Takes @fd. NULL with an error when it is no listening stream socket. */
+Listener *listener_take_over(int fd, const char *passed_name, GError **error);
+
 Listener *listener_ref(Listener *listener);
 void listener_unref(Listener *listener); /* closes with the last; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Listener, listener_unref)
@@ -55,7 +59,13 @@ bool listener_is_bound_to(const Listener *listener, const Endpoint *endpoint);
  * comes from. Any thread. */
 ListenerAccept listener_accept(Listener *listener, int *fd, Address *client);
 
+/* While it is shared, another process accepts from it as well, and keeps it when this one lets go:
+ * nothing is done to the socket then that the other would notice. One that is taken over from
+ * another process begins so. Not while a worker reads it. */
+void listener_set_shared(Listener *listener, bool is_shared);
+bool listener_is_shared(const Listener *listener);
+
 /* No new connection is begun from now on, but those that wait in the queue, or are half made, can
- * still be accepted: what comes before a close that must not cut anybody. No effect on a socket
- * that systemd handed over, which stays open. */
-void listener_shut_door(Listener *listener);
+ * still be accepted: what comes before a close that must not cut anybody. False, and no effect, on
+ * a socket that stays open: one that is shared or that systemd handed over. */
+bool listener_shut_door(Listener *listener);

@@ -2,7 +2,8 @@
 /*
  * failover and round-robin walk the list once round, from its head or from whose turn it is.
  * balance looks for the fewest active sessions over weight, and begins to look where its turn is,
- * so that ties go round too.
+ * so that ties go round too. Nothing beats a server without sessions, so with more servers than
+ * sessions it looks at few of them.
  */
 
 #include "proxy/balance.h"
@@ -47,6 +48,8 @@ balance_find_least(const Balance *balance, const RouteSettings *route)
                     is_less(server, active, servers->pdata[best], best_active)) {
                         best = i;
                         best_active = active;
+                        if (active == 0)
+                                break;
                 }
         }
 

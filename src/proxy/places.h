@@ -39,6 +39,13 @@ places_release(Places *places)
         g_assert(before > 0);
 }
 
+/* Takes one where there is no limit. */
+static inline void
+places_add(Places *places)
+{
+        __atomic_add_fetch(&places->taken, 1, __ATOMIC_RELAXED);
+}
+
 static inline unsigned
 places_get_taken(const Places *places)
 {

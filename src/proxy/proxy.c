@@ -19,9 +19,9 @@
 /* Connections that were half made when the door was shut have so long to be accepted. */
 #define DOOR_TIME (G_TIME_SPAN_SECOND / 10)
 
-/* Descriptors of the process itself: standard streams, signals, the journal, names being looked up.
- */
-#define OWN_DESCRIPTORS 48
+/* Descriptors of the process itself: standard streams, signals, the journal, names being looked up,
+ * callers on the control socket. */
+#define OWN_DESCRIPTORS 120
 
 /* Something that every worker has been posted, and what to call when the last has done it. */
 typedef struct Round {
@@ -34,11 +34,13 @@ struct Proxy {
         Settings *settings;
         unsigned max_descriptors;
         GPtrArray *passed; /* of Listener: from systemd, kept even while no listener wants them */
-        GArray *doors;     /* of WorkerDoor: what is open */
+        GPtrArray *inherited; /* of Listener: bound by the process before this one; until it left */
+        GArray *doors;        /* of WorkerDoor: what is open */
         GPtrArray *workers;
         WorkerShared shared;
         Round taking;     /* new settings */
         Round draining;   /* the last sessions */
+        Round sharing;    /* descriptors */
         guint door_timer; /* of doors that are shut, and not yet closed */
         GSourceFunc on_door_time;
 };
@@ -91,8 +93,20 @@ doors_new(void)
         return doors;
 }
 
+static void
+listeners_add(GPtrArray *listeners, Listener *listener)
+{
+        g_ptr_array_add(listeners, listener_ref(listener));
+}
+
+static GPtrArray *
+listeners_new(void)
+{
+        return g_ptr_array_new_with_free_func((GDestroyNotify)listener_unref);
+}
+
 Proxy *
-proxy_new(GPtrArray *passed, unsigned max_descriptors)
+proxy_new(GPtrArray *sockets, unsigned max_descriptors, Ledger *ledger)
 {
         Proxy *proxy = NULL;
 
@@ -101,7 +115,14 @@ proxy_new(GPtrArray *passed, unsigned max_descriptors)
 
         *proxy = (Proxy){ .max_descriptors = max_descriptors, .shared.spare_fd = FD_NONE };
         pthread_mutex_init(&proxy->shared.spare_lock, NULL);
-        proxy->passed = passed;
+        proxy->shared.places = ledger_get_sessions(ledger);
+        proxy->passed = listeners_new();
+        proxy->inherited = listeners_new();
+        for (unsigned i = 0; i < sockets->len; i++)
+                listeners_add(listener_get_passed_name(sockets->pdata[i]) ? proxy->passed
+                                                                          : proxy->inherited,
+                              sockets->pdata[i]);
+        g_ptr_array_unref(sockets);
         proxy->doors = doors_new();
         proxy->workers = g_ptr_array_new_with_free_func((GDestroyNotify)worker_free);
 
@@ -117,6 +138,10 @@ proxy_find_bound(const Proxy *proxy, const Endpoint *endpoint)
 
                 if (listener_is_bound_to(listener, endpoint))
                         return listener_ref(listener);
+        }
+        for (unsigned i = 0; i < proxy->inherited->len; i++) {
+                if (listener_is_bound_to(proxy->inherited->pdata[i], endpoint))
+                        return listener_ref(proxy->inherited->pdata[i]);
         }
 
         return NULL;
@@ -175,6 +200,12 @@ proxy_prepare(Proxy *proxy, Settings *settings, GError **error)
 
                 if (proxy_add_passed(proxy, wanted, doors))
                         continue;
+                if (wanted->listen->len == 0)
+                        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                         LOG_ID_CONFIG_WARNING, "MESSAGE",
+                                         "nobody can reach [Listener %s]: it has no Listen=, and "
+                                         "systemd handed over no socket of that name",
+                                         wanted->name);
 
                 for (unsigned k = 0; k < wanted->listen->len; k++) {
                         const Endpoint *endpoint = wanted->listen->pdata[k];
@@ -205,11 +236,16 @@ doors_have(const GArray *doors, const Listener *listener)
         return false;
 }
 
-/* Sockets from systemd that no listener wants get doors at which everybody is denied: their queue
- * is open in any case, and who waits there for ever would be stuck. */
+/* Sockets that were handed over and that no listener wants get doors at which everybody is denied:
+ * their queue is open in any case, and who waits there for ever would be stuck. */
 static void
 proxy_add_unwanted(const Proxy *proxy, GArray *doors)
 {
+        for (unsigned i = 0; i < proxy->inherited->len; i++) {
+                if (!doors_have(doors, proxy->inherited->pdata[i]))
+                        doors_add(doors, listener_ref(proxy->inherited->pdata[i]), NULL);
+        }
+
         for (unsigned i = 0; i < proxy->passed->len; i++) {
                 Listener *listener = proxy->passed->pdata[i];
                 const char *name = listener_get_passed_name(listener);
@@ -316,8 +352,7 @@ proxy_shut_doors(const GArray *old, const GArray *new)
                 if (doors_have(new, listener))
                         continue;
 
-                listener_shut_door(listener);
-                any = true;
+                any = listener_shut_door(listener) || any;
         }
 
         return any;
@@ -363,7 +398,58 @@ proxy_get_settings(const Proxy *proxy)
 unsigned
 proxy_get_sessions(const Proxy *proxy)
 {
-        return places_get_taken(&proxy->shared.places);
+        return places_get_taken(proxy->shared.places);
+}
+
+GPtrArray *
+proxy_get_listeners(const Proxy *proxy)
+{
+        GPtrArray *listeners = listeners_new();
+
+        for (unsigned i = 0; i < proxy->doors->len; i++)
+                listeners_add(listeners, g_array_index(proxy->doors, WorkerDoor, i).listener);
+
+        return listeners;
+}
+
+static void
+proxy_set_shared(Proxy *proxy, bool is_shared)
+{
+        for (unsigned i = 0; i < proxy->doors->len; i++)
+                listener_set_shared(g_array_index(proxy->doors, WorkerDoor, i).listener, is_shared);
+}
+
+void
+proxy_leave_sockets(Proxy *proxy)
+{
+        proxy_set_shared(proxy, true);
+}
+
+bool
+proxy_own_sockets(Proxy *proxy)
+{
+        bool has_unwanted = false;
+
+        proxy_set_shared(proxy, false);
+        g_ptr_array_set_size(proxy->inherited, 0);
+
+        for (unsigned i = 0; i < proxy->doors->len; i++) {
+                const WorkerDoor *door = &g_array_index(proxy->doors, WorkerDoor, i);
+
+                if (!door->settings && !listener_get_passed_name(door->listener))
+                        has_unwanted = true;
+        }
+
+        return has_unwanted;
+}
+
+void
+proxy_share_descriptors(Proxy *proxy, bool shared, ProxyFunc done, void *data)
+{
+        round_begin(&proxy->sharing, proxy->workers->len, done, data);
+        for (unsigned i = 0; i < proxy->workers->len; i++)
+                worker_share_descriptors(proxy->workers->pdata[i], shared, round_on_worker,
+                                         &proxy->sharing);
 }
 
 static gboolean
@@ -382,14 +468,20 @@ proxy_on_door_time(void *data)
 void
 proxy_drain(Proxy *proxy, ProxyFunc drained, void *data)
 {
+        bool shuts = false;
+
         round_begin(&proxy->draining, proxy->workers->len, drained, data);
         if (proxy->workers->len == 0)
                 return;
 
         proxy_end_door_time(proxy);
         for (unsigned i = 0; i < proxy->doors->len; i++)
-                listener_shut_door(g_array_index(proxy->doors, WorkerDoor, i).listener);
-        proxy_start_door_time(proxy, proxy_on_door_time);
+                shuts = listener_shut_door(g_array_index(proxy->doors, WorkerDoor, i).listener) ||
+                        shuts;
+        if (shuts)
+                proxy_start_door_time(proxy, proxy_on_door_time);
+        else
+                proxy_on_door_time(proxy);
 }
 
 void
@@ -427,8 +519,10 @@ proxy_free(Proxy *proxy)
         g_ptr_array_unref(proxy->workers);
         g_idle_remove_by_data(&proxy->taking);
         g_idle_remove_by_data(&proxy->draining);
+        g_idle_remove_by_data(&proxy->sharing);
         g_array_unref(proxy->doors);
         g_ptr_array_unref(proxy->passed);
+        g_ptr_array_unref(proxy->inherited);
         settings_unref(proxy->settings);
         fd_clear(&proxy->shared.spare_fd);
         pthread_mutex_destroy(&proxy->shared.spare_lock);

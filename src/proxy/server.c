@@ -19,11 +19,12 @@ struct Server {
         int refs;               /* atomic, like all below */
         bool is_down;
         Notice full;
-        Places places;
+        LedgerAccount account;
+        Places alone[2]; /* the account of one without a ledger */
 };
 
 Server *
-server_new(const char *name)
+server_new(const char *name, Ledger *ledger)
 {
         Server *server = NULL;
 
@@ -32,6 +33,8 @@ server_new(const char *name)
 
         *server = (Server){ .name = g_strdup(name), .refs = 1 };
         pthread_mutex_init(&server->lock, NULL);
+        if (!ledger || !ledger_get_account(ledger, name, &server->account))
+                server->account = (LedgerAccount){ &server->alone[0], &server->alone[1] };
 
         return server;
 }
@@ -65,19 +68,24 @@ server_get_name(const Server *server)
 bool
 server_reserve(Server *server, unsigned max)
 {
-        return places_reserve(&server->places, max);
+        if (!places_reserve(server->account.total, max))
+                return false;
+        places_add(server->account.own);
+
+        return true;
 }
 
 void
 server_release(Server *server)
 {
-        places_release(&server->places);
+        places_release(server->account.own);
+        places_release(server->account.total);
 }
 
 unsigned
 server_get_active(const Server *server)
 {
-        return places_get_taken(&server->places);
+        return places_get_taken(server->account.total);
 }
 
 AddressList *

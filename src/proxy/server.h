@@ -7,6 +7,7 @@
 #include <glib.h>
 
 #include "net/address.h"
+#include "proxy/ledger.h"
 
 /*
  * One FastAGI server as it lives: how many sessions it has, where its name leads, whether it could
@@ -16,7 +17,9 @@
 
 typedef struct Server Server;
 
-Server *server_new(const char *name);
+/* Its sessions are counted in @ledger, which must outlive it, together with those that other
+ * processes have at the server of that name; NULL: by itself. */
+Server *server_new(const char *name, Ledger *ledger);
 Server *server_ref(Server *server);
 void server_unref(Server *server); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Server, server_unref)
@@ -29,7 +32,7 @@ bool server_reserve(Server *server, unsigned max);
 /* Gives a place back. Any thread. */
 void server_release(Server *server);
 
-/* Sessions that have a place now. Any thread. */
+/* Sessions that have a place now, in whichever process. Any thread. */
 unsigned server_get_active(const Server *server);
 
 /* Where it is; NULL while its name has not been resolved. The caller gets a reference. Any thread.

@@ -296,13 +296,14 @@ count_segments(const char *path)
 }
 
 static void
-settings_finish_servers(Settings *settings, const Settings *old)
+settings_finish_servers(Settings *settings, const Settings *old, Ledger *ledger)
 {
         for (unsigned i = 0; i < settings->servers->len; i++) {
                 ServerSettings *server = settings->servers->pdata[i];
                 ServerSettings *before = old ? settings_get_server(old, server->name) : NULL;
 
-                server->server = before ? server_ref(before->server) : server_new(server->name);
+                server->server =
+                        before ? server_ref(before->server) : server_new(server->name, ledger);
         }
 }
 
@@ -319,11 +320,11 @@ settings_find_any_sessions(const Settings *settings)
 }
 
 void
-settings_finish(Settings *settings, const Settings *old)
+settings_finish(Settings *settings, const Settings *old, Ledger *ledger)
 {
         g_assert(!settings->routes_by_path);
 
-        settings_finish_servers(settings, old);
+        settings_finish_servers(settings, old, ledger);
         settings->any_sessions = settings_find_any_sessions(settings);
 
         settings->routes_by_path = g_hash_table_new(g_str_hash, g_str_equal);

@@ -160,9 +160,10 @@ ServerSettings *settings_get_server(const Settings *settings, const char *name);
 AnswerSettings *settings_get_answer(const Settings *settings, const char *name);
 
 /* Builds the look-up tables and gives every server its live half: that of the server of the same
- * name in @old (NULL: none), so that counts survive a reload, else a new one. A route's turn goes
- * on from that of the route with the same path. Call once. */
-void settings_finish(Settings *settings, const Settings *old);
+ * name in @old (NULL: none), so that what is known of it survives a reload, else a new one, which
+ * counts in @ledger (see server_new()). A route's turn goes on from that of the route with the same
+ * path. Call once. */
+void settings_finish(Settings *settings, const Settings *old, Ledger *ledger);
 
 /* The route for a request path (decoded, without leading '/'): the longest route path that is @path
  * or a parent of it by whole segments, else the wildcard; NULL when there is neither. @path is

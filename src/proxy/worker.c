@@ -160,7 +160,7 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
         if (!door_is_open_to(door, client)) {
                 refusal = REFUSAL_DENIED;
         } else {
-                if (!places_reserve(&shared->places, max))
+                if (!places_reserve(shared->places, max))
                         refusal = REFUSAL_FULL;
                 worker_note_full(worker, refusal == REFUSAL_FULL);
         }
@@ -179,12 +179,26 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
 }
 
 static void worker_watch_doors(void *data);
+static void door_accept(Door *door, unsigned n);
 
 static void
 worker_unwatch_doors(Worker *worker)
 {
         for (unsigned i = 0; i < worker->doors->len; i++)
                 watch_stop(&((Door *)worker->doors->pdata[i])->watch);
+}
+
+/* Accepts from them no more, and takes whoever waits there by now: the kernel may have woken this
+ * worker alone for him, and then nobody else comes for him. */
+static void
+worker_leave_doors(GPtrArray *doors)
+{
+        for (unsigned i = 0; i < doors->len; i++) {
+                Door *door = doors->pdata[i];
+
+                watch_stop(&door->watch);
+                door_accept(door, LISTENER_BACKLOG);
+        }
 }
 
 static unsigned
@@ -286,20 +300,6 @@ door_free(Door *door)
         g_free(door);
 }
 
-/* Takes whoever still waits in the queues. */
-static void
-worker_empty_queues(Worker *worker, GPtrArray *doors)
-{
-        for (unsigned i = 0; i < doors->len; i++) {
-                Door *door = doors->pdata[i];
-
-                /* A socket that systemd keeps is left to whoever has it next. */
-                if (!listener_get_passed_name(door->listener))
-                        door_accept(door, LISTENER_BACKLOG);
-                watch_stop(&door->watch);
-        }
-}
-
 static Door *
 worker_take_door(Worker *worker, GPtrArray *from, const Listener *listener)
 {
@@ -342,7 +342,7 @@ worker_on_settings(void *data)
                 g_ptr_array_add(worker->doors, door);
                 listener_unref(wanted->listener);
         }
-        worker_empty_queues(worker, old);
+        worker_leave_doors(old);
         worker_watch_doors(worker);
 
         settings_unref(new->settings);
@@ -378,7 +378,15 @@ worker_on_drain(void *data)
         Worker *worker = data;
 
         worker->drains = true;
-        worker_empty_queues(worker, worker->doors);
+
+        /* A socket that systemd keeps is left to whoever has it next. */
+        for (unsigned i = worker->doors->len; i-- > 0;) {
+                const Listener *listener = ((Door *)worker->doors->pdata[i])->listener;
+
+                if (listener_get_passed_name(listener) && !listener_is_shared(listener))
+                        g_ptr_array_remove_index_fast(worker->doors, i);
+        }
+        worker_leave_doors(worker->doors);
         g_ptr_array_set_size(worker->doors, 0);
 }
 
@@ -389,6 +397,31 @@ worker_drain(Worker *worker, LoopFunc drained, void *data)
         worker->drained = drained;
         worker->data = data;
         loop_post(worker->loop, worker_on_drain, worker);
+}
+
+typedef struct Sharing {
+        Worker *worker;
+        bool shared;
+        LoopFunc done;
+        void *data;
+} Sharing;
+
+static void
+worker_on_share(void *data)
+{
+        g_autofree Sharing *sharing = data;
+
+        loop_share_descriptors(sharing->worker->loop, sharing->shared);
+        sharing->done(sharing->data);
+}
+
+void
+worker_share_descriptors(Worker *worker, bool shared, LoopFunc done, void *data)
+{
+        Sharing *sharing = g_new(Sharing, 1);
+
+        *sharing = (Sharing){ worker, shared, done, data };
+        loop_post(worker->loop, worker_on_share, sharing);
 }
 
 static void
@@ -434,7 +467,7 @@ worker_bury(Worker *worker, Session *session, bool has_place)
 
         g_queue_unlink(&worker->live, link);
         g_queue_push_tail_link(&worker->closed, link);
-        places_release(has_place ? &worker->shared->places : &worker->shared->refusals);
+        places_release(has_place ? worker->shared->places : &worker->shared->refusals);
 }
 
 static gint64
@@ -476,7 +509,7 @@ worker_adapt(Worker *worker, unsigned percent)
         } else if (load->spare >= LOAD_LEAVES && n > 1) {
                 load->spare = 0;
                 if (worker_set_n_accepting(worker, n, n - 1))
-                        worker_unwatch_doors(worker);
+                        worker_leave_doors(worker->doors);
         }
 }
 

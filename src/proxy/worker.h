@@ -36,7 +36,7 @@ typedef struct Session Session;
 
 /* What all workers of a proxy share. */
 typedef struct WorkerShared {
-        Places places;         /* one for each session */
+        Places *places;        /* one for each session */
         unsigned max_sessions; /* atomic: how many of them */
         Places refusals;       /* sessions that only tell why they are refused */
         unsigned turned_away;  /* atomic: connections that were told FAILURE and no more */
@@ -71,9 +71,14 @@ void worker_take_settings(Worker *worker,
                           LoopFunc taken,
                           void *data);
 
-/* Accepts what waits in the queues and then no more; @drained is called with @data, on the worker's
+/* Accepts what waits in the queues (but for those that systemd keeps for whoever it hands them to
+ * next) and then no more; @drained is called with @data, on the worker's
  * thread, as soon as it has no session. Once. Any thread. */
 void worker_drain(Worker *worker, LoopFunc drained, void *data);
+
+/* While @shared, another process may have its descriptors too; @done is called with @data, on the
+ * worker's thread, as soon as it knows. Any thread. */
+void worker_share_descriptors(Worker *worker, bool shared, LoopFunc done, void *data);
 
 /* Ends every session. Any thread. */
 void worker_cut(Worker *worker);

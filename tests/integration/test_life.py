@@ -72,6 +72,11 @@ class Life(IntegrationTest):
         self.assert_success(self.call())
         self.assert_refused(self.call('agi://h/bad'), 'NOSERVER')
 
+    def test_listener_without_a_socket_is_told_of(self):
+        self.start_proxy(SETTLE, group('Listener', 'lost'))
+        self.proxy.wait_for_log(r'nobody can reach \[Listener lost\]')
+        self.assertNotIn('[Listener main]', self.proxy.log_text())
+
     def test_own_and_passed_listeners_together(self):
         path = self.make_path('listener')
         server = self.make_server()

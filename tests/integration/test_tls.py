@@ -249,6 +249,9 @@ class Resumption(TlsTest):
         # Tickets stay good over a reload.
         self.proxy.reload()
         self.assertTrue(self.connect_tls(context, session=session).handshake().tls.session_reused)
+        # ... and when another process takes over.
+        self.proxy.upgrade()
+        self.assertTrue(self.connect_tls(context, session=session).handshake().tls.session_reused)
 
     def test_listener_tls12(self):
         self.check_listener('TLSv1_2')

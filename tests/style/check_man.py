@@ -2,7 +2,7 @@
 """The manual pages have all that there is, and nothing that there isn't: each configuration key with
 its default, each option, each field and message id of the log, each reason of a refusal.
 
-usage: check_man.py AGITATOR AGITATORCTL TOP-FOLDER
+usage: check_man.py AGITATOR AGITATORCTL AGITATOR-IMPORT TOP-FOLDER
 
 Prints what is wrong, a line each, and exits with 1 if anything is.
 """
@@ -134,20 +134,24 @@ def check_log(page, text, top):
     yield from check_words(page, 'reason', text, {f'``{reason}``' for reason in reasons})
 
 
-def check(program, ctl, top):
+def check(program, ctl, importer, top):
     pages = {path.stem: path.read_text(encoding='utf-8')
              for path in (top / 'data/man').glob('*.rst')}
 
     yield from check_keys(program, pages['agitator.conf.5'])
     yield from check_options('agitator.8.rst', pages['agitator.8'], run(program, '--help'))
-    yield from check_options('agitatorctl.1.rst', pages['agitatorctl.1'],
-                             run(ctl, '--help') + run(ctl, 'help', 'call'))
+    verbs = run(ctl, '--help')
+    helps = [run(ctl, 'help', verb) for verb in re.findall(r'(?m)^  ([a-z]+) +[a-z]', verbs)
+             if verb != 'help']
+    yield from check_options('agitatorctl.1.rst', pages['agitatorctl.1'], verbs + ''.join(helps))
+    yield from check_options('agitator-import.1.rst', pages['agitator-import.1'],
+                             run(importer, '--help'))
     yield from check_log('agitator.8.rst', pages['agitator.8'], top)
 
 
 def main():
-    program, ctl, top = sys.argv[1:]
-    found = list(check(program, ctl, pathlib.Path(top)))
+    program, ctl, importer, top = sys.argv[1:]
+    found = list(check(program, ctl, importer, pathlib.Path(top)))
 
     for line in found:
         print(line)

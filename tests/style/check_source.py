@@ -138,7 +138,7 @@ def check_headers(top):
 
 def check_potfiles(top):
     """po/POTFILES names the files with words for people, all of them and no others."""
-    with_words = {str(path.relative_to(top)) for path in files(top, SUFFIXES_OF_C, ['src'])
+    with_words = {str(path.relative_to(top)) for path in files(top, SUFFIXES_OF_C | {'.py'}, ['src'])
                   if re.search(r'\b(?:N_|_|C_|ngettext)\(', path.read_text(encoding='utf-8'))}
     listed = {line for line in read_lines(top / 'po' / 'POTFILES')
               if line and not line.startswith('#')}
@@ -149,8 +149,10 @@ def check_potfiles(top):
 
 
 def check_python(top):
-    """Every Python file compiles."""
-    for path in files(top, {'.py'}):
+    """Every Python file compiles, and every script for Python."""
+    for path in files(top):
+        if path.suffix != '.py' and not (is_script(path) and 'python' in read_lines(path)[0]):
+            continue
         try:
             compile(path.read_bytes(), str(path), 'exec')
         except SyntaxError as error:

@@ -117,16 +117,21 @@ class CheckSourceTest(unittest.TestCase):
     def test_potfiles(self):
         self.write('src/ctl/words.c', 'puts(_("word"));\n')
         self.write('src/ctl/silent.c', 'call_("word"); my_N_(1);\n')
-        self.write('po/POTFILES', '# comment\nsrc/ctl/words.c\n')
+        self.write('src/importer/words.py', "print(_('word'))\n")
+        self.write('po/POTFILES', '# comment\nsrc/ctl/words.c\nsrc/importer/words.py\n')
         self.assert_found('potfiles')
+        (self.top / 'src/importer/words.py').unlink()
         self.write('po/POTFILES', 'src/ctl/silent.c\n')
         self.assert_found('potfiles', 'src/ctl/words.c is missing', 'src/ctl/silent.c has no words')
 
     def test_python(self):
         self.write('tests/good.py', 'x = 1\n')
+        self.write('src/good.in', '#!/usr/bin/python3\nx = "@x@"\n')
+        self.write('tests/run', '#!/bin/sh\nx = = 2\n')
         self.assert_found('python')
         self.write('tests/bad.py', 'x = 1\nx = = 2\n')
-        self.assert_found('python', 'bad.py:2:')
+        self.write('src/bad.in', '#!/usr/bin/python3\n\nx = @x@\n')
+        self.assert_found('python', 'bad.in:3:', 'bad.py:2:')
 
     def test_text(self):
         self.write('src/good.c', 'a\n')

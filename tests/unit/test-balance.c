@@ -22,7 +22,7 @@ make_settings(BalanceMode mode, unsigned n)
         route->mode = mode;
         for (unsigned i = 0; i < n; i++)
                 g_ptr_array_add(route->servers, settings->servers->pdata[i]);
-        settings_finish(settings, NULL);
+        settings_finish(settings, NULL, NULL);
 
         return settings;
 }
@@ -187,7 +187,7 @@ take_places(void *data)
 static void
 test_places_are_never_overdrawn(void)
 {
-        g_autoptr(Server) server = server_new("one");
+        g_autoptr(Server) server = server_new("one", NULL);
         Crowd crowd = { .server = server };
         GThread *threads[8];
 
@@ -204,7 +204,7 @@ test_places_are_never_overdrawn(void)
 static void
 test_only_changes_are_news(void)
 {
-        g_autoptr(Server) server = server_new("one");
+        g_autoptr(Server) server = server_new("one", NULL);
         gint64 now = G_TIME_SPAN_HOUR;
 
         g_assert_true(server_is_up(server));

@@ -21,7 +21,7 @@ settings_with(const char *const *paths)
 
         for (size_t i = 0; paths[i]; i++)
                 add_route(settings, paths[i]);
-        settings_finish(settings, NULL);
+        settings_finish(settings, NULL, NULL);
 
         return settings;
 }
@@ -181,14 +181,14 @@ test_live_server_survives_reload(void)
 
         settings_add_server(old, "gone");
         kept = settings_add_server(old, "kept");
-        settings_finish(old, NULL);
+        settings_finish(old, NULL, NULL);
         live = kept->server;
         g_assert_nonnull(live);
         g_assert_true(server_reserve(live, 0));
 
         added = settings_add_server(new, "added");
         kept = settings_add_server(new, "kept");
-        settings_finish(new, old);
+        settings_finish(new, old, NULL);
         g_assert_true(kept->server == live);
         g_assert_true(added->server != live);
 
@@ -211,7 +211,7 @@ test_turn_goes_on_after_reload(void)
         added = add_route(new, "added");
         wildcard = add_route(new, "*");
         menu = add_route(new, "menu");
-        settings_finish(new, old);
+        settings_finish(new, old, NULL);
         g_assert_cmpuint(added->turn, ==, 0);
         g_assert_cmpuint(wildcard->turn, ==, 3);
         g_assert_cmpuint(menu->turn, ==, 7);

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The real program, with the test as its service manager."""
 
+import ctypes
 import os
 import re
 import resource
+import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,10 +43,54 @@ def sanitizer():
     return 'wrapper' if len(program()) > 1 else None
 
 
-class Proxy:
-    """`sockets` are listening sockets by the name of their [Listener NAME]."""
+class Adopted:
+    """A process that another one has started and that has become ours, with Popen's methods."""
 
-    def __init__(self, config, sockets=(), nofile=None, environment=None, ready=True):
+    PR_SET_CHILD_SUBREAPER = 36
+
+    @classmethod
+    def adopt_all(cls):
+        """Has those whose parent ends become ours from now on, and not process 1's."""
+        ctypes.CDLL(None).prctl(cls.PR_SET_CHILD_SUBREAPER, 1)
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.poll() is None:
+            descriptor = os.pidfd_open(self.pid)
+            select.select([descriptor], [], [], timeout or TIMEOUT)
+            os.close(descriptor)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired('process %d' % self.pid, timeout)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+class Proxy:
+    """`sockets` are listening sockets by the name of their [Listener NAME]. `binary` is where the
+    program under test is copied to first, so that it can be replaced while it runs."""
+
+    def __init__(self, config, sockets=(), nofile=None, environment=None, ready=True, binary=None):
+        self.command = program()
+        if binary:
+            shutil.copy(self.command[-1], binary)
+            self.command[-1] = binary
+        self.older = []  # processes that have been followed by another
         self.directory = tempfile.TemporaryDirectory(prefix='agitator-')
         self.config_file = os.path.join(self.directory.name, 'agitator.conf')
         self.write_config(config)
@@ -73,7 +120,7 @@ class Proxy:
         fds = [sock.fileno() for name, sock in sockets]
         command = [sys.executable, '-IS', LAUNCH, ':'.join(map(str, fds)),
                    ':'.join(name for name, sock in sockets), str(nofile or ''),
-                   *program(), '--config=' + self.config_file]
+                   *self.command, '--config=' + self.config_file]
         everything = {name: value for name, value in os.environ.items()
                       if not name.startswith(('LISTEN_', 'WATCHDOG_', 'JOURNAL_STREAM'))}
         everything.update(NOTIFY_SOCKET=self.notify.getsockname(), LC_ALL='C.UTF-8')
@@ -143,6 +190,21 @@ class Proxy:
         self.wait_ready(mark)
         return log_mark
 
+    def upgrade(self):
+        """Has another process take over, and returns the one before."""
+        Adopted.adopt_all()
+        mark = self.notices.mark()
+        self.signal(signal.SIGUSR2)
+        return self.take_over(mark)
+
+    def take_over(self, mark=0):
+        """Waits for the service to be another process's; returns the one before."""
+        place = self.notices.wait(lambda line: line.startswith('MAINPID='), 'MAINPID=', mark)
+        self.wait_ready(place)
+        old, self.process = self.process, Adopted(int(self.notices.items[place].partition('=')[2]))
+        self.older.append(old)
+        return old
+
     def stop(self):
         """SIGTERM unless it has ended already; then it must have ended well. Idempotent."""
         if self.stopped:
@@ -153,9 +215,10 @@ class Proxy:
         try:
             self.check_end()
         finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+            for process in [self.process, *self.older]:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
             self.notify.shutdown(socket.SHUT_RDWR)
             self.notice_reader.join()
             self.notify.close()

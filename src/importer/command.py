@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line of agitator-import."""
+
+import argparse
+import errno
+import gettext
+import os
+import stat
+import sys
+
+from .convert import convert
+from .old import is_there, SIZE_MAX
+from .problems import Refused, show_file
+
+_ = gettext.gettext
+ngettext = gettext.ngettext
+
+EXIT_REFUSED = 1
+EXIT_INTERRUPTED = 130
+
+
+def read(path):
+    if path == '-':
+        return sys.stdin.buffer.read(SIZE_MAX + 1)
+    with open(path, 'rb') as file:
+        return file.read(SIZE_MAX + 1)
+
+
+def write_stdout(data):
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError:
+        # Or the interpreter tries once more at its end, and complains in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise
+
+
+def write_new(path, data, mode=None):
+    """To a file that must not be there; whole, or there is none."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(fd, 'wb') as file:
+            file.write(data)
+            if mode is not None:
+                os.fchmod(fd, mode)
+            file.flush()
+            os.fsync(fd)
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def replace(path, data):
+    """In one step: whoever reads the file meanwhile has the old one or the new one."""
+    target, mode = os.path.realpath(path), None
+    if os.path.exists(target):
+        if not os.path.isfile(target):
+            raise OSError(errno.EINVAL, _('This is not a regular file'), path)
+        mode = stat.S_IMODE(os.stat(target).st_mode)
+    new = f'{target}.{os.getpid()}.new'
+    write_new(new, data, mode)
+    try:
+        os.rename(new, target)
+    except BaseException:
+        os.unlink(new)
+        raise
+
+
+def parse_arguments(arguments, version):
+    parser = argparse.ArgumentParser(
+        prog='agitator-import', formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False, add_help=False,
+        description=_('Turns a configuration of the agitator that was written in Go, which is in TOML, '
+                      'into one\nof this agitator. Comments in it say what means something else now. '
+                      'What has no\nequivalent is refused, and then nothing is written.'),
+        epilog=_("Exit status: 0 when the configuration was converted, 1 when something was refused or "
+                 "a file\ncan't be read or written, 2 when the command line is wrong.\n\n"
+                 'See agitator-import(1) and agitator.conf(5).'))
+    parser.add_argument('old', metavar='OLD.conf',
+                        help=_('the old configuration; - is standard input'))
+    parser.add_argument('-o', '--output', metavar=_('FILE'),
+                        help=_('write to FILE, which must not be there yet'))
+    parser.add_argument('-f', '--force', action='store_true',
+                        help=_('replace the FILE of --output if it is there'))
+    parser.add_argument('-h', '--help', action='help', help=_('print this, and exit'))
+    parser.add_argument('--version', action='version', version=f'agitator-import {version}',
+                        help=_('print the version, and exit'))
+    options = parser.parse_args(arguments)
+    if options.force and options.output is None:
+        parser.error(_('--force goes with --output'))
+    return options
+
+
+def complain(line):
+    print(line, file=sys.stderr)
+
+
+def run(options, version):
+    if not is_there():
+        complain(_('agitator-import: Python 3.11 is needed, or its module tomli (python3-tomli)'))
+        return EXIT_REFUSED
+    try:
+        text, left_out, routes = convert(read(options.old), options.old, version)
+        if options.output is None:
+            write_stdout(text.encode())
+        elif options.force:
+            replace(options.output, text.encode())
+        else:
+            write_new(options.output, text.encode())
+    except Refused as refused:
+        for line in refused.lines:
+            complain(f'{show_file(options.old)}:{line}')
+        return EXIT_REFUSED
+    except FileExistsError as error:
+        complain(_('agitator-import: {file} is there already; --force replaces it').format(
+            file=show_file(error.filename)))
+        return EXIT_REFUSED
+    except OSError as error:
+        complain(f'agitator-import: {show_file(error.filename or "-")}: {error.strerror}')
+        return EXIT_REFUSED
+    if left_out:
+        complain(ngettext('agitator-import: {n} route of {all} is left out; a comment says why',
+                          'agitator-import: {n} routes of {all} are left out; comments say why',
+                          left_out).format(n=left_out, all=routes))
+    return 0
+
+
+def main(version, locale_folder):
+    """Returns the exit status."""
+    gettext.bindtextdomain('agitator', locale_folder)
+    gettext.textdomain('agitator')
+    try:
+        return run(parse_arguments(None, version), version)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
