@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/escape.h"
+#include "base/log-record.h"
+#include "base/log-text.h"
 
 #define COLOUR_NONE "\033[0m"
 
@@ -54,38 +55,6 @@ log_console_find_level(GLogLevelFlags level)
 }
 
 static void
-log_console_escape(GString *text, const char *bytes, size_t n)
-{
-        const char *end = bytes + n;
-
-        while (bytes < end) {
-                const char *plain = bytes;
-                bool is_harmless;
-                size_t width;
-
-                while (bytes < end && escape_is_plain(*bytes))
-                        bytes++;
-                g_string_append_len(text, plain, bytes - plain);
-                if (bytes == end)
-                        return;
-
-                width = escape_measure(bytes, (size_t)(end - bytes), &is_harmless);
-                if (is_harmless)
-                        g_string_append_len(text, bytes, (gssize)width);
-                else
-                        for (size_t i = 0; i < width; i++)
-                                g_string_append_printf(text, "\\x%02x", (unsigned char)bytes[i]);
-                bytes += width;
-        }
-}
-
-static size_t
-log_console_field_length(const GLogField *field)
-{
-        return field->length < 0 ? strlen(field->value) : (size_t)field->length;
-}
-
-static void
 log_console_format_time(GString *text, gint64 time)
 {
         time_t seconds = (time_t)(time / G_USEC_PER_SEC);
@@ -105,34 +74,27 @@ log_console_format(GString *text,
                    bool colours)
 {
         const Level *found = log_console_find_level(level);
-        const GLogField *message = NULL, *session = NULL, *domain = NULL;
-
-        for (size_t i = 0; i < n_fields; i++) {
-                if (strcmp(fields[i].key, "MESSAGE") == 0)
-                        message = &fields[i];
-                else if (strcmp(fields[i].key, "AGITATOR_SESSION") == 0)
-                        session = &fields[i];
-                else if (strcmp(fields[i].key, "GLIB_DOMAIN") == 0)
-                        domain = &fields[i];
-        }
+        const GLogField *message = log_field_find(fields, n_fields, "MESSAGE");
+        const GLogField *session = log_field_find(fields, n_fields, "AGITATOR_SESSION");
+        const GLogField *domain = log_field_find(fields, n_fields, "GLIB_DOMAIN");
 
         log_console_format_time(text, time);
         g_string_append_printf(text, "%s%-8s%s ", colours ? found->colour : "", found->word,
                                colours && *found->colour ? COLOUR_NONE : "");
 
-        if (session && !(message && memmem(message->value, log_console_field_length(message),
-                                           session->value, log_console_field_length(session)))) {
+        if (session && !(message && memmem(message->value, log_field_get_length(message),
+                                           session->value, log_field_get_length(session)))) {
                 g_string_append_c(text, '[');
-                log_console_escape(text, session->value, log_console_field_length(session));
+                log_text_append(text, session->value, log_field_get_length(session));
                 g_string_append(text, "] ");
         }
         /* A library speaks. */
         if (domain && strcmp(domain->value, G_LOG_DOMAIN) != 0) {
-                log_console_escape(text, domain->value, log_console_field_length(domain));
+                log_text_append(text, domain->value, log_field_get_length(domain));
                 g_string_append(text, ": ");
         }
         if (message)
-                log_console_escape(text, message->value, log_console_field_length(message));
+                log_text_append(text, message->value, log_field_get_length(message));
         g_string_append_c(text, '\n');
 }
 

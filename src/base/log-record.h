@@ -6,10 +6,8 @@
 
 #include <glib.h>
 
-/*
- * A record as it was logged: one block of memory, immutable, counted, shared by all places that it
- * goes to.
- */
+/* One log record on its way to the sinks: copies of its fields, in one block of memory, which does
+ * not change any more, is counted, and shared by all places that it goes to. */
 
 typedef enum LogKind {
         LOG_KIND_EVENT,          /* whatever is no session's end */
@@ -24,56 +22,37 @@ typedef enum LogSessions {
         LOG_SESSIONS_NONE,
 } LogSessions;
 
+bool log_sessions_include(LogSessions sessions, LogKind kind);
+
 typedef struct LogRecord LogRecord;
 
-/* The keys and values follow the fields in the same block, and each value is followed by NUL. */
+/* The keys and values follow the fields in the same block; each value is followed by a NUL that its
+ * length does not count. */
 struct LogRecord {
-        int refs; /* atomic */
-        int sink; /* the log's own */
-        LogRecord *next;
-        size_t size; /* of the block */
+        int refs;        /* atomic */
+        LogRecord *next; /* for base/log.c */
+        size_t size;
         gint64 time; /* g_get_real_time() */
         GLogLevelFlags level;
         LogKind kind;
+        int sink; /* for base/log.c */
         size_t n_fields;
         GLogField fields[];
 };
 
-static inline LogRecord *
-log_record_ref(LogRecord *record)
-{
-        __atomic_add_fetch(&record->refs, 1, __ATOMIC_RELAXED);
-
-        return record;
-}
-
-/* NULL is fine. */
-static inline void
-log_record_unref(LogRecord *record)
-{
-        if (record && __atomic_sub_fetch(&record->refs, 1, __ATOMIC_ACQ_REL) == 0)
-                g_free(record);
-}
-
+/* A copy of @fields with what they need to stand alone; NULL when there is no memory. */
+LogRecord *log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields);
+LogRecord *log_record_ref(LogRecord *record);
+void log_record_unref(LogRecord *record); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LogRecord, log_record_unref)
 
-static inline size_t
-log_field_get_length(const GLogField *field)
-{
-        return field->length < 0 ? __builtin_strlen(field->value) : (size_t)field->length;
-}
+/* Unrefs @records and all that follow it in their list. */
+void log_record_unref_all(LogRecord *records);
 
-static inline bool
-log_sessions_include(LogSessions sessions, LogKind kind)
-{
-        switch (kind) {
-        case LOG_KIND_EVENT:
-                return true;
-        case LOG_KIND_SESSION:
-                return sessions == LOG_SESSIONS_ALL;
-        case LOG_KIND_SESSION_FAILED:
-                return sessions != LOG_SESSIONS_NONE;
-        }
+/* The first field of that name; NULL when there is none. */
+const GLogField *log_field_find(const GLogField *fields, size_t n_fields, const char *key);
 
-        g_assert_not_reached();
-}
+/* To GLib a field of length 0 is a pointer for the writer of whoever made it: no text. */
+bool log_field_is_text(const GLogField *field);
+
+size_t log_field_get_length(const GLogField *field);

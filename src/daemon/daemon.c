@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "base/log-id.h"
+#include "base/log-limit.h"
 #include "base/log.h"
 #include "daemon/control.h"
 #include "daemon/expiry.h"
@@ -250,6 +251,7 @@ daemon_on_names(void *data)
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
         log_set_sessions(daemon->next->log_sessions);
+        log_limit_configure(daemon->next->log_burst, daemon->next->log_interval);
         syslog_configure(daemon->syslog, daemon->next);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
@@ -417,6 +419,15 @@ daemon_stop(Daemon *daemon)
         daemon_show_status(daemon);
 }
 
+/* When the successor has died, a stop is for nothing else than to start the service anew, which
+ * waits for us while nobody accepts. */
+static void
+daemon_make_way(Daemon *daemon)
+{
+        if (daemon->is_leaving && daemon->is_stopping && !upgrade_has_successor(daemon->upgrade))
+                daemon_cut(daemon);
+}
+
 static gboolean
 daemon_on_stop_signal(void *data)
 {
@@ -427,6 +438,7 @@ daemon_on_stop_signal(void *data)
                 daemon_cut(daemon);
         else if (!daemon->is_stopping)
                 daemon_stop(daemon);
+        daemon_make_way(daemon);
 
         return G_SOURCE_CONTINUE;
 }
@@ -497,6 +509,12 @@ daemon_on_told(bool to_cut, void *data)
                 daemon_stop(daemon);
         if (to_cut)
                 daemon_cut(daemon);
+}
+
+static void
+daemon_on_bereft(void *data)
+{
+        daemon_make_way(data);
 }
 
 static void
@@ -601,6 +619,7 @@ daemon_init(Daemon *daemon, GError **error)
                 .ready = daemon_on_successor,
                 .failed = daemon_on_upgrade_failed,
                 .told = daemon_on_told,
+                .bereft = daemon_on_bereft,
         };
         GPtrArray *sockets;
         gint64 watchdog = notify_get_watchdog_interval();

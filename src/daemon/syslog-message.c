@@ -18,8 +18,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/escape.h"
 #include "base/log-id.h"
+#include "base/log-text.h"
 
 #define APP_NAME      "agitator"
 #define ELEMENT       "agitator@32473"
@@ -61,7 +61,7 @@ append_escaped(GString *text, const char *bytes, size_t n, bool is_quoted, size_
                 bool is_harmless;
                 size_t width, needed;
 
-                while (bytes < end && escape_is_plain(*bytes) &&
+                while (bytes < end && log_text_is_plain(*bytes) &&
                        !(is_quoted && (*bytes == '"' || *bytes == '\\' || *bytes == ']')))
                         bytes++;
                 width = MIN((size_t)(bytes - plain), limit - text->len);
@@ -71,7 +71,7 @@ append_escaped(GString *text, const char *bytes, size_t n, bool is_quoted, size_
                 if (bytes == end)
                         break;
 
-                width = escape_measure(bytes, (size_t)(end - bytes), &is_harmless);
+                width = log_text_measure(bytes, (size_t)(end - bytes), &is_harmless);
                 needed = is_harmless ? width + (width == 1) : width * (is_quoted ? 5 : 4);
                 if (needed > limit - text->len)
                         return false;

@@ -28,6 +28,7 @@
 #define END_TICKS     4                              /* with nothing left to wait for */
 #define RESET_LIMIT   (200 * G_TIME_SPAN_MILLISECOND)
 #define REPORT        G_TIME_SPAN_MINUTE /* while records go on being dropped */
+#define REPORT_PAUSE  G_TIME_SPAN_SECOND /* after a report, in any case */
 #define BATCH_RECORDS 64
 #define BATCH_SIZE    (32 * 1024)
 #define TURN_SIZE     (8 * BATCH_SIZE)
@@ -98,11 +99,11 @@ target_note_up(SyslogTarget *target)
         target->is_down = false;
 }
 
-/* Says what is missing, once there is room for saying it. */
-static void
+/* Says what is missing, once there is room for saying it. True when there is more to be said. */
+static bool
 target_report_dropped(SyslogTarget *target)
 {
-        gint64 now = loop_now(target->loop);
+        gint64 since = loop_now(target->loop) - target->report_time;
         guint64 dropped;
         bool has_room;
 
@@ -111,13 +112,16 @@ target_report_dropped(SyslogTarget *target)
         has_room = syslog_queue_has_room(&target->queue);
         pthread_mutex_unlock(target->lock);
 
-        if (dropped == target->reported ||
-            !(has_room ? target->is_settled : now - target->report_time >= REPORT))
-                return;
+        if (dropped == target->reported)
+                return false;
+        if (!target->is_settled || since < (has_room ? REPORT_PAUSE : REPORT))
+                return true;
 
         syslog_notice_dropped(target->own->name, dropped - target->reported, "its queue was full");
         target->reported = dropped;
-        target->report_time = now;
+        target->report_time = loop_now(target->loop);
+
+        return false;
 }
 
 /* The connection is over: has what it may have lost sent again. */
@@ -382,6 +386,7 @@ target_on_tick(void *data)
         SyslogTarget *target = data;
         int fd = target->link.stream.fd;
         uint64_t acked, given;
+        bool has_more;
 
         if (syslog_link_has_places(&target->link)) {
                 if (syslog_socket_is_dead(fd)) {
@@ -396,8 +401,8 @@ target_on_tick(void *data)
 
         target->is_settled = true;
         target_note_up(target);
-        target_report_dropped(target);
-        if (!target->link.is_datagram && syslog_flight_get_n(&target->flight) > 0)
+        has_more = target_report_dropped(target);
+        if (has_more || (!target->link.is_datagram && syslog_flight_get_n(&target->flight) > 0))
                 deadline_start(&target->tick, target->loop, TICK, target_on_tick, target);
 }
 
@@ -462,12 +467,6 @@ target_drop_written(SyslogTarget *target)
         target->sent = 0;
 }
 
-static void
-target_on_paused(void *data)
-{
-        target_run(data);
-}
-
 /* Writes until the kernel takes no more, nothing is left, or its share of the turn is spent. */
 static StreamResult
 target_write(SyslogTarget *target)
@@ -501,7 +500,7 @@ target_write(SyslogTarget *target)
         if (burst < BURST)
                 stream_again(&target->link.stream);
         else
-                deadline_start(&target->pause, target->loop, BURST_PAUSE, target_on_paused, target);
+                deadline_start(&target->pause, target->loop, BURST_PAUSE, target_run, target);
 
         return STREAM_WAIT;
 }
@@ -535,8 +534,9 @@ target_run(void *data)
                 if (result == STREAM_OK) {
                         if (target->is_ending)
                                 target_finish(target);
-                        else if (target->is_settled)
-                                target_report_dropped(target);
+                        else if (target_report_dropped(target) && !target->tick.loop)
+                                deadline_start(&target->tick, target->loop, TICK, target_on_tick,
+                                               target);
                         return;
                 }
         }

@@ -99,10 +99,12 @@ upgrade_on_message(HandoverMessage message, const char *text, void *data)
                         upgrade->funcs->told(message == HANDOVER_CUT, upgrade->data);
                 break;
         case HANDOVER_END:
-                if (upgrade->is_going_on)
+                if (upgrade->is_going_on) {
                         upgrade_fail(upgrade, "the new process ended before it was ready");
-                else
+                } else {
                         g_clear_pointer(&upgrade->successor, successor_free);
+                        upgrade->funcs->bereft(upgrade->data);
+                }
                 break;
         case HANDOVER_GO:
         case HANDOVER_NOTHING:
@@ -192,6 +194,12 @@ upgrade_finish(Upgrade *upgrade)
         successor_go(upgrade->successor);
 
         return pid;
+}
+
+bool
+upgrade_has_successor(const Upgrade *upgrade)
+{
+        return upgrade->successor != NULL;
 }
 
 void

@@ -21,9 +21,10 @@ ANSWER = group('Answer', 'bye', 'Result=success') + route_group('all', '*', [], 
 
 # All that a session's record may have, and the number of each message.
 FIELDS = [('meta', 'sequenceId')] + [(ENTERPRISE, name) for name in (
-    'session', 'client', 'listener', 'request', 'route', 'server', 'result', 'reason', 'error',
-    'uniqueid', 'channel', 'callerid', 'duration_usec', 'setup_usec', 'commands', 'bytes_in',
-    'bytes_out')]
+    'agistatus', 'bytes_in', 'bytes_out', 'callerid', 'channel', 'client', 'commands',
+    'duration_usec', 'ended_by', 'error', 'last_command', 'listener', 'reason', 'replies',
+    'request', 'result', 'route', 'server', 'session', 'setup_usec', 'state', 'tls', 'tls_peer',
+    'truncated', 'uniqueid')]
 
 EVIL = [
     'agi://h/plain',

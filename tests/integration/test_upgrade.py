@@ -346,6 +346,18 @@ class Upgrade(IntegrationTest):
         self.assertEqual(before.wait(30), 0)
         self.proxy.expected_status = -signal.SIGKILL
 
+    def test_stop_after_the_death_of_the_new_process_cuts(self):
+        """A service manager that starts it anew waits for the old one while nobody accepts."""
+        self.start_held()
+        client, _ = self.open_session(self.server)
+        before = self.proxy.upgrade()
+        self.proxy.process.kill()
+        self.proxy.process.wait()
+        before.send_signal(signal.SIGTERM)
+        self.assertEqual(client.read_to_end(), b'FAILURE\n')
+        self.assertEqual(before.wait(5), 0)
+        self.proxy.expected_status = -signal.SIGKILL
+
     def test_watchdog_is_fed_by_the_new_process(self):
         self.start_held(environment={'WATCHDOG_USEC': '400000'})
         self.proxy.upgrade()

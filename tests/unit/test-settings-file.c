@@ -123,9 +123,13 @@ test_defaults_as_in_the_table(Fixture *fixture, const void *data)
         written = load_text(fixture, dump);
         g_assert_cmpmem(implied, offsetof(Settings, trust), written, offsetof(Settings, trust));
         g_assert_cmpmem(&implied->report_status,
-                        offsetof(Settings, listeners) - offsetof(Settings, report_status),
+                        offsetof(Settings, log_redact) - offsetof(Settings, report_status),
                         &written->report_status,
-                        offsetof(Settings, listeners) - offsetof(Settings, report_status));
+                        offsetof(Settings, log_redact) - offsetof(Settings, report_status));
+        g_assert_cmpuint(g_strv_length(implied->log_redact), >, 0);
+        g_assert_true(g_strv_equal((const char *const *)implied->log_redact,
+                                   (const char *const *)written->log_redact));
+        g_assert_cmpuint(written->log_debugged->len, ==, 0);
         g_assert_cmpuint(written->trust->len, ==, 0);
 
         for (unsigned i = 0; i < 2; i++) {
@@ -171,7 +175,9 @@ test_proxy_and_log(Fixture *fixture, const void *data)
                 "OnServerFailure=reset\nRequestTimeout=5\nConnectTimeout=500ms\n"
                 "SetupTimeout=1min 30s\nIdleTimeout=1h30min\nThinkTimeout=1d\n"
                 "StopTimeout=infinity\nResolveInterval=5min\n"
-                "[Log]\nTarget=console\nLevel=error\nSessions=failed\n" REST);
+                "[Log]\nTarget=console\nLevel=error\nSessions=failed\n"
+                "RateLimitBurst=7\nRateLimitInterval=1min\n"
+                "Redact=*PIN;card?\nDebug=route:rest;listener:in;client:10.0.0.0/8\n" REST);
 
         g_assert_cmpuint(settings->threads, ==, 3);
         g_assert_cmpuint(settings->max_sessions, ==, 500);
@@ -190,6 +196,13 @@ test_proxy_and_log(Fixture *fixture, const void *data)
         g_assert_cmpint(settings->log_target, ==, LOG_TARGET_CONSOLE);
         g_assert_cmpint(settings->log_level, ==, G_LOG_LEVEL_CRITICAL);
         g_assert_cmpint(settings->log_sessions, ==, LOG_SESSIONS_FAILED);
+        g_assert_cmpuint(settings->log_burst, ==, 7);
+        g_assert_cmpint(settings->log_interval, ==, G_TIME_SPAN_MINUTE);
+        g_assert_true(g_strv_equal((const char *const *)settings->log_redact,
+                                   (const char *const[]){ "*PIN", "card?", NULL }));
+        g_assert_true(((RouteSettings *)settings->routes->pdata[0])->is_debugged);
+        g_assert_true(((ListenerSettings *)settings->listeners->pdata[0])->is_debugged);
+        g_assert_cmpuint(settings->log_debugged->len, ==, 1);
 }
 
 static void
@@ -599,57 +612,6 @@ test_sample_has_every_key(Fixture *fixture, const void *data)
         assert_no_problem(fixture);
 }
 
-static void
-test_syslogs(Fixture *fixture, const void *data)
-{
-        g_autoptr(Settings) settings =
-                load_text(fixture, REST "[Syslog a]\nAddress=udp:logs\n"
-                                        "[Syslog b]\nAddress=tcp:[::1]\nLevel=debug\n"
-                                        "Sessions=none\nEvents=no\nFacility=local7\n"
-                                        "Hostname=proxy-1\nMaxMessage=1200\nQueue=7\n"
-                                        "[Syslog c]\nAddress=tls:logs\nTLSPin="
-                                        "0123456789abcdef0123456789abcdef0123456789abcdef01234567"
-                                        "89abcdef\n"
-                                        "[Syslog d]\nAddress=unix:/dev/log\nFacility=kern\n");
-        const SyslogSettings *a = settings->syslogs->pdata[0], *b = settings->syslogs->pdata[1];
-        const SyslogSettings *c = settings->syslogs->pdata[2], *d = settings->syslogs->pdata[3];
-
-        g_assert_cmpuint(settings->syslogs->len, ==, 4);
-
-        g_assert_cmpstr(a->name, ==, "a");
-        g_assert_cmpint(a->address.transport, ==, SYSLOG_UDP);
-        g_assert_cmpstr(a->address.endpoint->authority, ==, "logs:514");
-        g_assert_cmpint(a->level, ==, G_LOG_LEVEL_INFO);
-        g_assert_cmpint(a->sessions, ==, LOG_SESSIONS_ALL);
-        g_assert_true(a->takes_events);
-        g_assert_cmpint(a->facility, ==, 3);
-        g_assert_cmpuint(a->max_message, ==, 0);
-        g_assert_cmpuint(a->max_records, ==, 10000);
-        g_assert_null(a->credentials);
-
-        g_assert_cmpint(b->address.transport, ==, SYSLOG_TCP);
-        g_assert_cmpstr(b->address.endpoint->authority, ==, "[::1]:514");
-        g_assert_cmpint(b->level, ==, G_LOG_LEVEL_DEBUG);
-        g_assert_cmpint(b->sessions, ==, LOG_SESSIONS_NONE);
-        g_assert_false(b->takes_events);
-        g_assert_cmpint(b->facility, ==, 23);
-        g_assert_cmpstr(b->hostname, ==, "proxy-1");
-        g_assert_cmpuint(b->max_message, ==, 1200);
-        g_assert_cmpuint(b->max_records, ==, 7);
-
-        g_assert_cmpint(c->address.transport, ==, SYSLOG_TLS);
-        g_assert_cmpstr(c->address.endpoint->authority, ==, "logs:6514");
-        g_assert_nonnull(c->credentials);
-
-        g_assert_cmpint(d->address.transport, ==, SYSLOG_UNIX);
-        g_assert_cmpstr(d->address.endpoint->path, ==, "/dev/log");
-        g_assert_cmpint(d->facility, ==, 0);
-
-        g_assert_true(syslog_settings_lead_to_the_same(a, a));
-        g_assert_false(syslog_settings_lead_to_the_same(a, b));
-        g_assert_false(syslog_settings_lead_to_the_same(a, d));
-}
-
 static const struct {
         const char *name;
         void (*test)(Fixture *fixture, const void *data);
@@ -658,7 +620,6 @@ static const struct {
         { "proxy-and-log", test_proxy_and_log },
         { "listeners-and-servers", test_listeners_and_servers },
         { "routes-and-answers", test_routes_and_answers },
-        { "syslogs", test_syslogs },
         { "long-command", test_long_command },
         { "group-defaults-are-the-proxys", test_group_defaults_are_the_proxys },
         { "drop-ins-in-order-of-names", test_drop_ins_in_order_of_names },
