@@ -235,6 +235,16 @@ target_go_on(SyslogTarget *target)
                 target_finish_ending(target);
 }
 
+/* Whatever goes on is ended, to be begun anew. */
+static void
+target_restart(SyslogTarget *target)
+{
+        deadline_stop(&target->rest);
+        target_disconnect(target, true);
+        target->failures = 0;
+        target_go_on(target);
+}
+
 /* The connection that was open is not any more. */
 static void
 target_lose(SyslogTarget *target, bool is_clean)
@@ -532,7 +542,10 @@ target_run(void *data)
                         result = target_write(target);
                 while (result == STREAM_OK && !target_sleep(target));
                 if (result == STREAM_OK) {
-                        if (target->is_ending)
+                        /* All that there was to say was too long for a datagram. */
+                        if (target->state == TARGET_TRYING)
+                                target_restart(target);
+                        else if (target->is_ending)
                                 target_finish(target);
                         else if (target_report_dropped(target) && !target->tick.loop)
                                 deadline_start(&target->tick, target->loop, TICK, target_on_tick,
@@ -554,19 +567,9 @@ syslog_target_wake(SyslogTarget *target)
         }
 
         if (target->state == TARGET_IDLE)
-                target_begin(target);
+                target_go_on(target);
         else if (target->state == TARGET_OPEN)
                 target_run(target);
-}
-
-/* Whatever goes on is ended, to be begun anew. */
-static void
-target_restart(SyslogTarget *target)
-{
-        deadline_stop(&target->rest);
-        target_disconnect(target, true);
-        target->failures = 0;
-        target_go_on(target);
 }
 
 void
