@@ -29,6 +29,7 @@
 #include "daemon/predecessor.h"
 #include "daemon/settings-file.h"
 #include "daemon/status.h"
+#include "daemon/syslog.h"
 #include "daemon/upgrade.h"
 #include "net/listener.h"
 #include "proxy/names.h"
@@ -50,6 +51,7 @@ typedef struct Daemon {
         Ledger *ledger;
         Proxy *proxy;
         Names *names; /* of the settings in force */
+        Syslog *syslog;
 
         /* Settings on their way into force; NULL when there are none. */
         Settings *next;
@@ -245,7 +247,9 @@ daemon_on_names(void *data)
         daemon->names = g_steal_pointer(&daemon->next_names);
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
+        log_set_sessions(daemon->next->log_sessions);
         log_limit_configure(daemon->next->log_burst, daemon->next->log_interval);
+        syslog_configure(daemon->syslog, daemon->next);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }
@@ -417,8 +421,10 @@ daemon_stop(Daemon *daemon)
 /* When the successor has died, a stop is for nothing else than to start the service anew, which
  * waits for us while nobody accepts. */
 static void
-daemon_make_way(Daemon *daemon)
+daemon_make_way(void *data)
 {
+        Daemon *daemon = data;
+
         if (daemon->is_leaving && daemon->is_stopping && !upgrade_has_successor(daemon->upgrade))
                 daemon_cut(daemon);
 }
@@ -522,12 +528,6 @@ daemon_on_told(bool to_cut, void *data)
 }
 
 static void
-daemon_on_bereft(void *data)
-{
-        daemon_make_way(data);
-}
-
-static void
 daemon_upgrade(Daemon *daemon)
 {
         if (daemon_is_busy(daemon)) {
@@ -612,7 +612,7 @@ daemon_init(Daemon *daemon, GError **error)
                 .served = daemon_on_served,
                 .failed = daemon_on_upgrade_failed,
                 .told = daemon_on_told,
-                .bereft = daemon_on_bereft,
+                .bereft = daemon_make_way,
         };
         gint64 watchdog = notify_get_watchdog_interval();
         Inheritance inheritance;
@@ -667,6 +667,7 @@ daemon_clear(Daemon *daemon)
         predecessor_free(daemon->predecessor);
         ledger_free(daemon->ledger);
         g_free(daemon->upgrade_error);
+        syslog_free(daemon->syslog);
         g_free(daemon->reload_error);
         g_main_loop_unref(daemon->loop);
 }
@@ -678,6 +679,7 @@ daemon_run(const char *config)
         g_autoptr(GError) error = NULL;
 
         daemon.loop = g_main_loop_new(NULL, FALSE);
+        daemon.syslog = syslog_new();
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
         control_queue_init(&daemon.reloaders);
         control_queue_init(&daemon.upgraders);

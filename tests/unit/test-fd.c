@@ -156,7 +156,7 @@ static void
 test_standard(void)
 {
         if (!g_test_subprocess()) {
-                g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+                g_test_trap_subprocess(NULL, 0, 0);
                 g_test_trap_assert_passed();
                 return;
         }
