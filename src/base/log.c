@@ -35,19 +35,6 @@ typedef enum LogSink {
         LOG_SINK_JOURNAL,
 } LogSink;
 
-typedef struct LogRecord LogRecord;
-
-/* The keys and values follow the fields in the same block. */
-struct LogRecord {
-        LogRecord *next;
-        size_t size;
-        gint64 time;
-        GLogLevelFlags level;
-        LogSink sink;
-        size_t n_fields;
-        GLogField fields[];
-};
-
 typedef struct LogQueue {
         LogRecord *first, **last;
         size_t n, size; /* with those that are being written */
@@ -56,7 +43,13 @@ typedef struct LogQueue {
 typedef struct Log {
         int level;       /* atomic */
         int sink;        /* atomic */
+        int sessions;    /* atomic */
+        int tap_level;   /* atomic; 0 when there is no tap */
         guint64 dropped; /* atomic */
+
+        pthread_mutex_t tap_lock; /* of these two */
+        LogTap tap;
+        void *tap_data;
 
         pthread_mutex_t lock; /* of all that follows */
         pthread_cond_t wanted, drained;
@@ -72,6 +65,7 @@ typedef struct Log {
 static Log logger = {
         .level = G_LOG_LEVEL_INFO,
         .sink = LOG_SINK_CONSOLE,
+        .tap_lock = PTHREAD_MUTEX_INITIALIZER,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .wanted = PTHREAD_COND_INITIALIZER,
         .drained = PTHREAD_COND_INITIALIZER,
@@ -91,16 +85,10 @@ field_is_text(const GLogField *field)
         return field->length != 0 && field->value;
 }
 
-static size_t
-field_length(const GLogField *field)
-{
-        return field->length < 0 ? strlen(field->value) : (size_t)field->length;
-}
-
 static char *
 record_add(LogRecord *record, const GLogField *field, char *bytes)
 {
-        size_t key = strlen(field->key) + 1, value = field_length(field);
+        size_t key = strlen(field->key) + 1, value = log_field_get_length(field);
 
         record->fields[record->n_fields++] = (GLogField){
                 .key = memcpy(bytes, field->key, key),
@@ -122,6 +110,14 @@ record_priority(GLogLevelFlags level)
                                                                       : "7";
 }
 
+static LogKind
+record_get_kind(const char *id)
+{
+        return strcmp(id, LOG_ID_SESSION) == 0          ? LOG_KIND_SESSION
+               : strcmp(id, LOG_ID_SESSION_FAILED) == 0 ? LOG_KIND_SESSION_FAILED
+                                                        : LOG_KIND_EVENT;
+}
+
 /* NULL when there is no memory. */
 static LogRecord *
 record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
@@ -133,17 +129,18 @@ record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
 
         for (size_t i = 0; i < n_fields; i++)
                 if (field_is_text(&fields[i]))
-                        size += strlen(fields[i].key) + field_length(&fields[i]) + 2;
+                        size += strlen(fields[i].key) + log_field_get_length(&fields[i]) + 2;
 
         record = g_try_malloc(size);
         if (!record)
                 return NULL;
 
         *record = (LogRecord){
+                .refs = 1,
+                .sink = __atomic_load_n(&logger.sink, __ATOMIC_RELAXED),
                 .size = size,
                 .time = g_get_real_time(),
                 .level = level,
-                .sink = (LogSink)__atomic_load_n(&logger.sink, __ATOMIC_RELAXED),
         };
         bytes = (char *)&record->fields[n_fields + 2];
 
@@ -153,6 +150,8 @@ record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
                 if (strcmp(fields[i].key, "PRIORITY") == 0)
                         has_priority = true;
                 bytes = record_add(record, &fields[i], bytes);
+                if (strcmp(fields[i].key, "MESSAGE_ID") == 0)
+                        record->kind = record_get_kind(record->fields[record->n_fields - 1].value);
         }
         g_assert(bytes == (char *)record + size);
 
@@ -171,9 +170,39 @@ record_free_all(LogRecord *records)
         while (records) {
                 LogRecord *next = records->next;
 
-                g_free(records);
+                log_record_unref(records);
                 records = next;
         }
+}
+
+static bool
+log_taps(GLogLevelFlags level)
+{
+        return (int)(level & G_LOG_LEVEL_MASK) <=
+               __atomic_load_n(&logger.tap_level, __ATOMIC_RELAXED);
+}
+
+static void
+log_tap(LogRecord *record)
+{
+        if (!log_taps(record->level))
+                return;
+
+        pthread_mutex_lock(&logger.tap_lock);
+        if (logger.tap)
+                logger.tap(logger.tap_data, record);
+        pthread_mutex_unlock(&logger.tap_lock);
+}
+
+/* True when it is for the journal or stderr, too. */
+static bool
+log_is_wanted(const LogRecord *record)
+{
+        LogSessions sessions = (LogSessions)__atomic_load_n(&logger.sessions, __ATOMIC_RELAXED);
+
+        return (int)(record->level & G_LOG_LEVEL_MASK) <=
+                       __atomic_load_n(&logger.level, __ATOMIC_RELAXED) &&
+               log_sessions_include(sessions, record->kind);
 }
 
 /* What waits in @text is written, and @n, the number of its records, counted if that fails. */
@@ -246,7 +275,7 @@ log_report_dropped(void)
         guint64 dropped = log_get_dropped();
         g_autofree char *message = NULL;
         g_autofree char *count = NULL;
-        g_autofree LogRecord *record = NULL;
+        g_autoptr(LogRecord) record = NULL;
 
         if (dropped == logger.reported || !log_is_enabled(G_LOG_LEVEL_WARNING))
                 return;
@@ -263,7 +292,10 @@ log_report_dropped(void)
         };
 
         record = record_new(G_LOG_LEVEL_WARNING, fields, G_N_ELEMENTS(fields));
-        if (record && log_write(record, -1))
+        if (!record)
+                return;
+        log_tap(record);
+        if (!log_is_wanted(record) || log_write(record, -1))
                 logger.reported = dropped;
 }
 
@@ -383,7 +415,7 @@ static GLogWriterOutput
 log_writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields, void *unused)
 {
         bool is_fatal = level & (G_LOG_FLAG_FATAL | G_LOG_FLAG_RECURSION | G_LOG_LEVEL_ERROR);
-        g_autofree LogRecord *record = NULL;
+        g_autoptr(LogRecord) record = NULL;
 
         if (!is_fatal && !log_is_enabled(level))
                 return G_LOG_WRITER_HANDLED;
@@ -398,6 +430,10 @@ log_writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields, void *
                 log_write_fatal(record);
                 return G_LOG_WRITER_HANDLED;
         }
+
+        log_tap(record);
+        if (!log_is_wanted(record))
+                return G_LOG_WRITER_HANDLED;
 
         switch (log_push(record)) {
         case PUSH_DONE:
@@ -462,6 +498,22 @@ log_configure(LogTarget target, GLogLevelFlags level)
 }
 
 void
+log_set_sessions(LogSessions sessions)
+{
+        __atomic_store_n(&logger.sessions, (int)sessions, __ATOMIC_RELAXED);
+}
+
+void
+log_set_tap(LogTap func, void *data, GLogLevelFlags level)
+{
+        pthread_mutex_lock(&logger.tap_lock);
+        logger.tap = func;
+        logger.tap_data = data;
+        __atomic_store_n(&logger.tap_level, func ? (int)level : 0, __ATOMIC_RELAXED);
+        pthread_mutex_unlock(&logger.tap_lock);
+}
+
+void
 log_stop(void)
 {
         bool ended;
@@ -488,7 +540,9 @@ log_stop(void)
 bool
 log_is_enabled(GLogLevelFlags level)
 {
-        return (int)(level & G_LOG_LEVEL_MASK) <= __atomic_load_n(&logger.level, __ATOMIC_RELAXED);
+        return (int)(level & G_LOG_LEVEL_MASK) <=
+                       __atomic_load_n(&logger.level, __ATOMIC_RELAXED) ||
+               log_taps(level);
 }
 
 guint64

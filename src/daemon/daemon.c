@@ -28,6 +28,7 @@
 #include "daemon/predecessor.h"
 #include "daemon/settings-file.h"
 #include "daemon/status.h"
+#include "daemon/syslog.h"
 #include "daemon/upgrade.h"
 #include "net/listener.h"
 #include "proxy/names.h"
@@ -49,6 +50,7 @@ typedef struct Daemon {
         Ledger *ledger;
         Proxy *proxy;
         Names *names; /* of the settings in force */
+        Syslog *syslog;
 
         /* Settings on their way into force; NULL when there are none. */
         Settings *next;
@@ -247,6 +249,8 @@ daemon_on_names(void *data)
         daemon->names = g_steal_pointer(&daemon->next_names);
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
+        log_set_sessions(daemon->next->log_sessions);
+        syslog_configure(daemon->syslog, daemon->next);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }
@@ -661,6 +665,7 @@ daemon_clear(Daemon *daemon)
         predecessor_free(daemon->predecessor);
         ledger_free(daemon->ledger);
         g_free(daemon->upgrade_error);
+        syslog_free(daemon->syslog);
         g_free(daemon->reload_error);
         g_main_loop_unref(daemon->loop);
 }
@@ -672,6 +677,7 @@ daemon_run(const char *config)
         g_autoptr(GError) error = NULL;
 
         daemon.loop = g_main_loop_new(NULL, FALSE);
+        daemon.syslog = syslog_new();
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
         daemon.callers = g_ptr_array_new();
         daemon.upgraders = g_ptr_array_new();

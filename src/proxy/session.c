@@ -523,7 +523,7 @@ session_close(Session *session)
         record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
         record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
         record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
-        record_log(record, session->settings->log_sessions, session_now(session));
+        record_log(record, session->settings->any_sessions, session_now(session));
 
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);

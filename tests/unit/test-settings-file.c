@@ -115,7 +115,7 @@ static void
 test_defaults_as_in_the_table(Fixture *fixture, const void *data)
 {
         g_autoptr(GString) text = g_string_new(REST "[Server s]\nAddress=h\n[Route s]\nPath=s\n"
-                                                    "Servers=s\n");
+                                                    "Servers=s\n[Syslog l]\nAddress=udp:h\n");
         g_autoptr(Settings) implied = load_text(fixture, text->str), written = NULL;
         g_autofree char *dump = settings_file_dump(fixture->file, fixture->problems);
 
@@ -146,6 +146,16 @@ test_defaults_as_in_the_table(Fixture *fixture, const void *data)
                 g_assert_cmpuint(a->max_sessions, ==, b->max_sessions);
                 g_assert_cmpuint(a->weight, ==, b->weight);
                 g_assert_cmpint(a->connect_timeout, ==, b->connect_timeout);
+        }
+        {
+                const SyslogSettings *a = implied->syslogs->pdata[0];
+                const SyslogSettings *b = written->syslogs->pdata[0];
+
+                g_assert_cmpmem(
+                        &a->level,
+                        offsetof(SyslogSettings, hostname) - offsetof(SyslogSettings, level),
+                        &b->level,
+                        offsetof(SyslogSettings, hostname) - offsetof(SyslogSettings, level));
         }
         g_assert_false(((AnswerSettings *)implied->answers->pdata[0])->failure);
         g_assert_false(((AnswerSettings *)written->answers->pdata[0])->failure);
@@ -589,6 +599,57 @@ test_sample_has_every_key(Fixture *fixture, const void *data)
         assert_no_problem(fixture);
 }
 
+static void
+test_syslogs(Fixture *fixture, const void *data)
+{
+        g_autoptr(Settings) settings =
+                load_text(fixture, REST "[Syslog a]\nAddress=udp:logs\n"
+                                        "[Syslog b]\nAddress=tcp:[::1]\nLevel=debug\n"
+                                        "Sessions=none\nEvents=no\nFacility=local7\n"
+                                        "Hostname=proxy-1\nMaxMessage=1200\nQueue=7\n"
+                                        "[Syslog c]\nAddress=tls:logs\nTLSPin="
+                                        "0123456789abcdef0123456789abcdef0123456789abcdef01234567"
+                                        "89abcdef\n"
+                                        "[Syslog d]\nAddress=unix:/dev/log\nFacility=kern\n");
+        const SyslogSettings *a = settings->syslogs->pdata[0], *b = settings->syslogs->pdata[1];
+        const SyslogSettings *c = settings->syslogs->pdata[2], *d = settings->syslogs->pdata[3];
+
+        g_assert_cmpuint(settings->syslogs->len, ==, 4);
+
+        g_assert_cmpstr(a->name, ==, "a");
+        g_assert_cmpint(a->address.transport, ==, SYSLOG_UDP);
+        g_assert_cmpstr(a->address.endpoint->authority, ==, "logs:514");
+        g_assert_cmpint(a->level, ==, G_LOG_LEVEL_INFO);
+        g_assert_cmpint(a->sessions, ==, LOG_SESSIONS_ALL);
+        g_assert_true(a->takes_events);
+        g_assert_cmpint(a->facility, ==, 3);
+        g_assert_cmpuint(a->max_message, ==, 0);
+        g_assert_cmpuint(a->max_records, ==, 10000);
+        g_assert_null(a->credentials);
+
+        g_assert_cmpint(b->address.transport, ==, SYSLOG_TCP);
+        g_assert_cmpstr(b->address.endpoint->authority, ==, "[::1]:514");
+        g_assert_cmpint(b->level, ==, G_LOG_LEVEL_DEBUG);
+        g_assert_cmpint(b->sessions, ==, LOG_SESSIONS_NONE);
+        g_assert_false(b->takes_events);
+        g_assert_cmpint(b->facility, ==, 23);
+        g_assert_cmpstr(b->hostname, ==, "proxy-1");
+        g_assert_cmpuint(b->max_message, ==, 1200);
+        g_assert_cmpuint(b->max_records, ==, 7);
+
+        g_assert_cmpint(c->address.transport, ==, SYSLOG_TLS);
+        g_assert_cmpstr(c->address.endpoint->authority, ==, "logs:6514");
+        g_assert_nonnull(c->credentials);
+
+        g_assert_cmpint(d->address.transport, ==, SYSLOG_UNIX);
+        g_assert_cmpstr(d->address.endpoint->path, ==, "/dev/log");
+        g_assert_cmpint(d->facility, ==, 0);
+
+        g_assert_true(syslog_settings_lead_to_the_same(a, a));
+        g_assert_false(syslog_settings_lead_to_the_same(a, b));
+        g_assert_false(syslog_settings_lead_to_the_same(a, d));
+}
+
 static const struct {
         const char *name;
         void (*test)(Fixture *fixture, const void *data);
@@ -597,6 +658,7 @@ static const struct {
         { "proxy-and-log", test_proxy_and_log },
         { "listeners-and-servers", test_listeners_and_servers },
         { "routes-and-answers", test_routes_and_answers },
+        { "syslogs", test_syslogs },
         { "long-command", test_long_command },
         { "group-defaults-are-the-proxys", test_group_defaults_are_the_proxys },
         { "drop-ins-in-order-of-names", test_drop_ins_in_order_of_names },
