@@ -25,7 +25,7 @@ report(const GPtrArray *problems, bool is_good, const char *text)
                 const SettingsProblem *problem = problems->pdata[i];
                 g_autofree char *line = settings_problem_print(problem);
 
-                fprintf(stderr, "%s%s\n", problem->is_error ? "" : _("warning: "), line);
+                fprintf(stderr, "%s%s\n", problem->is_error ? "" : "warning: ", line);
         }
         if (!is_good)
                 return DAEMON_EXIT_CONFIG;
@@ -60,6 +60,7 @@ run(const Options *options)
 
         switch (options->action) {
         case OPTIONS_RUN:
+                setlocale(LC_MESSAGES, "C"); /* log messages are not translated, errno's neither */
                 log_start();
                 status = daemon_run(options->config);
                 log_stop();
