@@ -60,7 +60,7 @@ run(const Options *options)
 
         switch (options->action) {
         case OPTIONS_RUN:
-                setlocale(LC_MESSAGES, "C"); /* log messages are not translated, errno's neither */
+                setlocale(LC_MESSAGES, "C"); /* the log is English, with errno's words */
                 log_start();
                 status = daemon_run(options->config);
                 log_stop();
@@ -89,6 +89,7 @@ main(int argc, char **argv)
 
         fd_open_standard();
         setlocale(LC_ALL, "");
+        setlocale(LC_NUMERIC, "C"); /* programs read the numbers, in the log too */
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
         textdomain(GETTEXT_PACKAGE);

@@ -75,6 +75,10 @@ def fixed(text):
         name + '=' for name in PLACEHOLDERS}
 
 
+def longest(text):
+    return max(map(len, text.split('\\n')))
+
+
 def make_template(folder):
     """All words of the sources, as `meson compile agitator-update-po` finds them."""
     words, template = folder / 'catalog.pot', folder / 'all.pot'
@@ -104,8 +108,8 @@ def check(path, template):
                 yield f'{path.name}: {lost} is not in: {text}'
             for new in sorted(word for word in fixed(text) - fixed(msgid) if '@' in word):
                 yield f'{path.name}: {new} is new in: {text}'
-            if msgid.startswith('  ') != text.startswith('  '):
-                yield f'{path.name}: blanks at the start differ: {text}'
+            if '\\n' in msgid and longest(text) > max(longest(msgid), 80):
+                yield f'{path.name}: a line is too long: {text}'
 
 
 class PoTest(unittest.TestCase):
@@ -149,7 +153,7 @@ class Checks(PoTest):
     """A good translation with one thing changed."""
 
     def assert_found(self, part, old, new):
-        text = (TOP / 'po' / 'de.po').read_text(encoding='utf-8')
+        _, text = run('msgcat', '--no-wrap', str(TOP / 'po' / 'de.po'))
         before, found, after = text.rpartition(old)  # the last one, for a msgid is before its msgstr
         self.assertTrue(found, old)
         path = self.folder / 'changed.po'
@@ -168,6 +172,9 @@ class Checks(PoTest):
 
     def test_line_break(self):
         self.assert_found("'\\n'", 'ist in Ordnung.\\n"', 'ist in Ordnung."')
+
+    def test_width(self):
+        self.assert_found('a line is too long', '  HUP          Die', '  HUP  ' + 70 * ' ' + 'Die')
 
     def test_out_of_step(self):
         self.assert_found('used but not defined', 'msgid "Verbs:"', 'msgid "Words:"')
