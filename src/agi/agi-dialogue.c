@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What a line from the client is, its first eight bytes tell; so they are all that is kept of a
- * line that comes in pieces, and a value of any length costs one memchr().
+ * What a line from the client is, its first bytes tell; so they are all that is kept of a line that
+ * comes in pieces, and a value of any length costs one memchr().
  *
  * A line can only be a reply when a command is outstanding, and usage ends at any reply. Without
  * that, the rest of a value that has `520-` after an LF would hold up the session for ever.
+ *
+ * Asterisk's AGISTATUS is FAILURE after the line of that name, or after a command that it takes for
+ * failed; these reply with a result of -1. But a command that the hang-up of the caller ends does
+ * too, and then HANGUP follows. EXEC, CHANNEL STATUS and HANGUP may say -1 and mean nothing by it.
  */
 #include "agi/agi-dialogue.h"
 
@@ -27,6 +31,33 @@ agi_dialogue_classify(const char *line, size_t length)
         return AGI_LINE_COMMAND;
 }
 
+/* True when @line begins with the words of @command, whatever their case. */
+static bool
+line_is(const char *line, size_t length, const char *command)
+{
+        size_t n = strlen(command);
+
+        return length > n && g_ascii_strncasecmp(line, command, n) == 0 &&
+               (line[n] == ' ' || line[n] == '\n');
+}
+
+/* What is to be known of a command when its reply comes. */
+static void
+agi_dialogue_note_command(AgiDialogue *dialogue, const char *line, size_t length)
+{
+        while (length > 0 && *line == ' ') {
+                line++;
+                length--;
+        }
+
+        dialogue->has_erred |= dialogue->errs;
+        dialogue->errs = false;
+        dialogue->hangs_up =
+                line_is(line, length, "HANGUP") || line_is(line, length, "EXEC Hangup");
+        dialogue->can_err = !dialogue->hangs_up && !line_is(line, length, "EXEC") &&
+                            !line_is(line, length, "CHANNEL STATUS");
+}
+
 void
 agi_dialogue_command(AgiDialogue *dialogue, const char *line, size_t length)
 {
@@ -35,6 +66,7 @@ agi_dialogue_command(AgiDialogue *dialogue, const char *line, size_t length)
 
         switch (agi_dialogue_classify(line, length)) {
         case AGI_LINE_COMMAND:
+                agi_dialogue_note_command(dialogue, line, length);
                 dialogue->outstanding = true;
                 dialogue->commands++;
                 break;
@@ -59,6 +91,23 @@ head_is_code(const char *head, size_t n)
                g_ascii_isdigit(head[2]) && (head[3] == ' ' || head[3] == '-');
 }
 
+bool
+agi_dialogue_is_reply(const char *line, size_t length)
+{
+        return head_is_code(line, length) && line[0] != '1' && !head_is(line, length, "520-");
+}
+
+/* The client has said that it is hung up. */
+static void
+agi_dialogue_hang_up(AgiDialogue *dialogue)
+{
+        if (dialogue->failed || dialogue->ends || dialogue->hung_up)
+                return;
+
+        dialogue->hung_up = true;
+        dialogue->errs = false;
+}
+
 /* A line has ended, its LF not counted; of a longer one @head is the beginning. */
 static void
 agi_dialogue_line(AgiDialogue *dialogue, const char *head, size_t n)
@@ -66,7 +115,7 @@ agi_dialogue_line(AgiDialogue *dialogue, const char *head, size_t n)
         if (!head_is_code(head, n)) {
                 if (!dialogue->in_usage && head_is(head, n, "HANGUP") &&
                     (n == 6 || (n == 7 && head[6] == '\r')))
-                        dialogue->hung_up = true;
+                        agi_dialogue_hang_up(dialogue);
                 return;
         } else if (!dialogue->outstanding || head[0] == '1') {
                 return;
@@ -78,6 +127,8 @@ agi_dialogue_line(AgiDialogue *dialogue, const char *head, size_t n)
         dialogue->in_usage = false;
         dialogue->outstanding = false;
         dialogue->replies++;
+        dialogue->errs = dialogue->can_err && head_is(head, n, "200 result=-1") &&
+                         (n == strlen("200 result=-1") || head[n - 1] == ' ');
 }
 
 void
@@ -105,4 +156,19 @@ agi_dialogue_reply(AgiDialogue *dialogue, const char *data, size_t size)
                         break;
                 data = lf + 1;
         }
+}
+
+void
+agi_dialogue_end(AgiDialogue *dialogue)
+{
+        dialogue->ends = true;
+}
+
+const char *
+agi_dialogue_get_status(const AgiDialogue *dialogue, bool is_clients)
+{
+        if (dialogue->failed || dialogue->has_erred || dialogue->errs)
+                return "FAILURE";
+
+        return dialogue->hung_up || is_clients ? "HANGUP" : "SUCCESS";
 }

@@ -19,14 +19,19 @@
  */
 
 typedef struct AgiDialogue {
-        bool outstanding;  /* a command has been passed on and not been replied to */
-        bool hung_up;      /* HANGUP was seen from the client */
-        bool failed;       /* the server sent FAILURE: the client answers nothing any more */
-        bool in_usage;     /* between `520-` and `520 ` */
-        uint8_t n_head;    /* how much of the client's current line is in head */
-        char head[8];      /* its first bytes, enough to tell what it is */
-        uint32_t commands; /* passed on so far */
-        uint32_t replies;  /* commands replied to so far */
+        bool outstanding : 1; /* a command has been passed on and not been replied to */
+        bool hung_up : 1;     /* HANGUP was seen from the client before an end was in sight */
+        bool failed : 1;      /* the server sent FAILURE: the client answers nothing any more */
+        bool ends : 1;        /* the server has ended: HANGUP is the client's end, too */
+        bool in_usage : 1;    /* between `520-` and `520 ` */
+        bool can_err : 1;     /* for the last command -1 as its result is an error to Asterisk */
+        bool hangs_up : 1;    /* the last command hangs up by itself */
+        bool has_erred : 1;   /* a command before the last one had an error */
+        bool errs : 1;        /* the last one that was replied to had, unless HANGUP explains it */
+        uint8_t n_head;       /* how much of the client's current line is in head */
+        char head[14];        /* its first bytes, enough to tell what it is */
+        uint32_t commands;    /* passed on so far */
+        uint32_t replies;     /* commands replied to so far */
 } AgiDialogue;
 
 /* What a line from the server is to Asterisk. */
@@ -46,3 +51,14 @@ void agi_dialogue_command(AgiDialogue *dialogue, const char *line, size_t length
 
 /* Notes bytes from the client, in pieces of any size; @dialogue->outstanding tells the outcome. */
 void agi_dialogue_reply(AgiDialogue *dialogue, const char *data, size_t size);
+
+/* True when a line of the client, without its LF, ends a command that is outstanding. */
+bool agi_dialogue_is_reply(const char *line, size_t length);
+
+/* Notes that the server has ended: what the client says of hanging up from now on is what it says
+ * at the end of every session. */
+void agi_dialogue_end(AgiDialogue *dialogue);
+
+/* What the channel variable AGISTATUS is to be, after what was seen until the server's end, or the
+ * client's if that was first, which is @is_clients: SUCCESS, FAILURE or HANGUP. */
+const char *agi_dialogue_get_status(const AgiDialogue *dialogue, bool is_clients);

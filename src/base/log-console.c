@@ -17,6 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log-record.h"
+#include "base/log-text.h"
+
 #define COLOUR_NONE "\033[0m"
 
 typedef struct Level {
@@ -51,56 +54,6 @@ log_console_find_level(GLogLevelFlags level)
         return &levels[G_N_ELEMENTS(levels) - 1];
 }
 
-/* Of the format characters some turn the direction of what follows. */
-static bool
-is_harmless(gunichar c)
-{
-        GUnicodeType type = g_unichar_type(c);
-
-        return type != G_UNICODE_CONTROL && type != G_UNICODE_FORMAT &&
-               type != G_UNICODE_LINE_SEPARATOR && type != G_UNICODE_PARAGRAPH_SEPARATOR;
-}
-
-static void
-log_console_escape(GString *text, const char *bytes, size_t n)
-{
-        const char *end = bytes + n;
-
-        while (bytes < end) {
-                const char *plain = bytes;
-                size_t width = 1;
-
-                while (bytes < end && *bytes >= ' ' && *bytes <= '~')
-                        bytes++;
-                g_string_append_len(text, plain, bytes - plain);
-                if (bytes == end)
-                        return;
-
-                if (*bytes & 0x80) {
-                        gunichar c = g_utf8_get_char_validated(bytes, end - bytes);
-
-                        /* (gunichar)-1 and -2: no character, or not all of one. */
-                        if (c < (gunichar)-2) {
-                                width = (size_t)(g_utf8_next_char(bytes) - bytes);
-                                if (is_harmless(c)) {
-                                        g_string_append_len(text, bytes, (gssize)width);
-                                        bytes += width;
-                                        continue;
-                                }
-                        }
-                }
-
-                for (; width > 0; width--, bytes++)
-                        g_string_append_printf(text, "\\x%02x", (unsigned char)*bytes);
-        }
-}
-
-static size_t
-log_console_field_length(const GLogField *field)
-{
-        return field->length < 0 ? strlen(field->value) : (size_t)field->length;
-}
-
 static void
 log_console_format_time(GString *text, gint64 time)
 {
@@ -121,34 +74,27 @@ log_console_format(GString *text,
                    bool colours)
 {
         const Level *found = log_console_find_level(level);
-        const GLogField *message = NULL, *session = NULL, *domain = NULL;
-
-        for (size_t i = 0; i < n_fields; i++) {
-                if (strcmp(fields[i].key, "MESSAGE") == 0)
-                        message = &fields[i];
-                else if (strcmp(fields[i].key, "AGITATOR_SESSION") == 0)
-                        session = &fields[i];
-                else if (strcmp(fields[i].key, "GLIB_DOMAIN") == 0)
-                        domain = &fields[i];
-        }
+        const GLogField *message = log_field_find(fields, n_fields, "MESSAGE");
+        const GLogField *session = log_field_find(fields, n_fields, "AGITATOR_SESSION");
+        const GLogField *domain = log_field_find(fields, n_fields, "GLIB_DOMAIN");
 
         log_console_format_time(text, time);
         g_string_append_printf(text, "%s%-8s%s ", colours ? found->colour : "", found->word,
                                colours && *found->colour ? COLOUR_NONE : "");
 
-        if (session && !(message && memmem(message->value, log_console_field_length(message),
-                                           session->value, log_console_field_length(session)))) {
+        if (session && !(message && memmem(message->value, log_field_get_length(message),
+                                           session->value, log_field_get_length(session)))) {
                 g_string_append_c(text, '[');
-                log_console_escape(text, session->value, log_console_field_length(session));
+                log_text_append(text, session->value, log_field_get_length(session));
                 g_string_append(text, "] ");
         }
         /* A library speaks. */
         if (domain && strcmp(domain->value, G_LOG_DOMAIN) != 0) {
-                log_console_escape(text, domain->value, log_console_field_length(domain));
+                log_text_append(text, domain->value, log_field_get_length(domain));
                 g_string_append(text, ": ");
         }
         if (message)
-                log_console_escape(text, message->value, log_console_field_length(message));
+                log_text_append(text, message->value, log_field_get_length(message));
         g_string_append_c(text, '\n');
 }
 

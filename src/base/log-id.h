@@ -22,3 +22,6 @@
 #define LOG_ID_UPGRADED       "3a4b5c6d7e8f4901a2b3c4d5e6f7a818" /* another process has the service */
 #define LOG_ID_UPGRADE_FAILED "5c6d7e8f9a0b4c12b3c4d5e6f7a8b919" /* this one goes on */
 #define LOG_ID_DROPPED        "b7c8d9eafb0c4de1b2d3e4f5a6b7c816" /* log records got lost */
+#define LOG_ID_REPEATED       "5a6b7c8d9eaf4b1c8d2e3f4a5b6c7d18" /* the same, so many times more */
+#define LOG_ID_STEP           "6b7c8d9eafb04c2d9e3f4a5b6c7d8e19" /* debug: a step of a session */
+#define LOG_ID_DIALOGUE       "7c8d9eafb0c14d3eaf4a5b6c7d8e9f20" /* debug: a line of its dialogue */

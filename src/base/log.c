@@ -24,29 +24,19 @@
 #include "base/log-console.h"
 #include "base/log-id.h"
 #include "base/log-journal.h"
+#include "base/log-limit.h"
+#include "base/log-record.h"
 
 #define LOG_MAX_RECORDS 8192
 #define LOG_MAX_BYTES   (8 * 1024 * 1024)
 #define LOG_BATCH       256
 #define LOG_PATIENCE    (2 * G_TIME_SPAN_SECOND)
+#define LOG_GATHER      (5 * G_TIME_SPAN_MILLISECOND)
 
 typedef enum LogSink {
         LOG_SINK_CONSOLE,
         LOG_SINK_JOURNAL,
 } LogSink;
-
-typedef struct LogRecord LogRecord;
-
-/* The keys and values follow the fields in the same block. */
-struct LogRecord {
-        LogRecord *next;
-        size_t size;
-        gint64 time;
-        GLogLevelFlags level;
-        LogSink sink;
-        size_t n_fields;
-        GLogField fields[];
-};
 
 typedef struct LogQueue {
         LogRecord *first, **last;
@@ -61,7 +51,7 @@ typedef struct Log {
         pthread_mutex_t lock; /* of all that follows */
         pthread_cond_t wanted, drained;
         LogQueue queue;
-        bool running;  /* the thread will come for what is queued */
+        bool running;  /* the thread will come for what is queued; atomic too */
         bool sleeping; /* it waits to be woken */
         bool stopping;
 
@@ -84,98 +74,6 @@ log_count_dropped(size_t n)
         __atomic_fetch_add(&logger.dropped, n, __ATOMIC_RELAXED);
 }
 
-/* To GLib a field of length 0 is a pointer for the writer of whoever made it. */
-static bool
-field_is_text(const GLogField *field)
-{
-        return field->length != 0 && field->value;
-}
-
-static size_t
-field_length(const GLogField *field)
-{
-        return field->length < 0 ? strlen(field->value) : (size_t)field->length;
-}
-
-static char *
-record_add(LogRecord *record, const GLogField *field, char *bytes)
-{
-        size_t key = strlen(field->key) + 1, value = field_length(field);
-
-        record->fields[record->n_fields++] = (GLogField){
-                .key = memcpy(bytes, field->key, key),
-                .value = memcpy(bytes + key, field->value, value),
-                .length = field->length,
-        };
-        bytes[key + value] = '\0';
-
-        return bytes + key + value + 1;
-}
-
-static const char *
-record_priority(GLogLevelFlags level)
-{
-        return level & G_LOG_LEVEL_ERROR                              ? "3"
-               : level & (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING) ? "4"
-               : level & G_LOG_LEVEL_MESSAGE                          ? "5"
-               : level & G_LOG_LEVEL_INFO                             ? "6"
-                                                                      : "7";
-}
-
-/* NULL when there is no memory. */
-static LogRecord *
-record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
-{
-        size_t size = sizeof(LogRecord) + (n_fields + 2) * sizeof(GLogField);
-        bool has_priority = false;
-        LogRecord *record;
-        char *bytes;
-
-        for (size_t i = 0; i < n_fields; i++)
-                if (field_is_text(&fields[i]))
-                        size += strlen(fields[i].key) + field_length(&fields[i]) + 2;
-
-        record = g_try_malloc(size);
-        if (!record)
-                return NULL;
-
-        *record = (LogRecord){
-                .size = size,
-                .time = g_get_real_time(),
-                .level = level,
-                .sink = (LogSink)__atomic_load_n(&logger.sink, __ATOMIC_RELAXED),
-        };
-        bytes = (char *)&record->fields[n_fields + 2];
-
-        for (size_t i = 0; i < n_fields; i++) {
-                if (!field_is_text(&fields[i]))
-                        continue;
-                if (strcmp(fields[i].key, "PRIORITY") == 0)
-                        has_priority = true;
-                bytes = record_add(record, &fields[i], bytes);
-        }
-        g_assert(bytes == (char *)record + size);
-
-        /* g_log_structured_array() adds none. */
-        if (!has_priority)
-                record->fields[record->n_fields++] =
-                        (GLogField){ "PRIORITY", record_priority(level), -1 };
-        record->fields[record->n_fields++] = (GLogField){ "SYSLOG_IDENTIFIER", G_LOG_DOMAIN, -1 };
-
-        return record;
-}
-
-static void
-record_free_all(LogRecord *records)
-{
-        while (records) {
-                LogRecord *next = records->next;
-
-                g_free(records);
-                records = next;
-        }
-}
-
 /* What waits in @text is written, and @n, the number of its records, counted if that fails. */
 static bool
 log_flush_text(GString *text, size_t *n, gint64 patience)
@@ -190,6 +88,18 @@ log_flush_text(GString *text, size_t *n, gint64 patience)
         return written;
 }
 
+/* How many of the records from this one on go to the journal. */
+static size_t
+log_count_for_journal(const LogRecord *record)
+{
+        size_t n = 0;
+
+        for (; record && record->sink == LOG_SINK_JOURNAL; record = record->next)
+                n++;
+
+        return n;
+}
+
 /* Writes a list of records in their order, and what the journal does not take to the console.
  * False when some went nowhere. */
 static bool
@@ -197,17 +107,26 @@ log_write(const LogRecord *records, gint64 patience)
 {
         g_autoptr(GString) text = g_string_new(NULL);
         bool colours = log_console_has_colours(), written = true;
+        const LogRecord *record = records;
         size_t n = 0;
 
-        for (const LogRecord *record = records; record; record = record->next) {
-                if (record->sink == LOG_SINK_JOURNAL) {
+        while (record) {
+                size_t n_journal = log_count_for_journal(record);
+
+                if (n_journal > 0) {
+                        size_t sent;
+
                         written &= log_flush_text(text, &n, patience);
-                        if (log_journal_write(record->level, record->fields, record->n_fields))
+                        sent = log_journal_send(record, n_journal, patience);
+                        for (size_t i = 0; i < sent; i++)
+                                record = record->next;
+                        if (sent == n_journal)
                                 continue;
                 }
                 log_console_format(text, record->time, record->level, record->fields,
                                    record->n_fields, colours);
                 n++;
+                record = record->next;
         }
 
         return log_flush_text(text, &n, patience) && written;
@@ -262,28 +181,140 @@ log_report_dropped(void)
                 { "AGITATOR_DROPPED", count, -1 },
         };
 
-        record = record_new(G_LOG_LEVEL_WARNING, fields, G_N_ELEMENTS(fields));
-        if (record && log_write(record, -1))
+        record = log_record_new(G_LOG_LEVEL_WARNING, fields, G_N_ELEMENTS(fields));
+        if (!record)
+                return;
+
+        record->sink = __atomic_load_n(&logger.sink, __ATOMIC_RELAXED);
+        if (log_write(record, -1))
                 logger.reported = dropped;
+}
+
+typedef enum PushResult {
+        PUSH_DONE,
+        PUSH_FULL,
+        PUSH_ALONE, /* nobody would come for it */
+} PushResult;
+
+/* Debug records have half of the queue: they come in crowds, and the others are to find room. */
+static PushResult
+log_push(LogRecord *record)
+{
+        LogQueue *queue = &logger.queue;
+        unsigned share = record->level & G_LOG_LEVEL_DEBUG ? 2 : 1;
+        PushResult result = PUSH_DONE;
+        bool wake = false;
+
+        pthread_mutex_lock(&logger.lock);
+        if (!logger.running) {
+                result = PUSH_ALONE;
+        } else if (queue->n >= LOG_MAX_RECORDS / share ||
+                   queue->size + record->size > LOG_MAX_BYTES / share) {
+                result = PUSH_FULL;
+        } else {
+                *queue->last = record;
+                queue->last = &record->next;
+                queue->n++;
+                queue->size += record->size;
+                /* A wake-up is a system call: one is enough until the thread sleeps again. */
+                wake = logger.sleeping || queue->n == LOG_BATCH;
+                logger.sleeping = false;
+        }
+        pthread_mutex_unlock(&logger.lock);
+
+        if (wake)
+                pthread_cond_signal(&logger.wanted);
+
+        return result;
+}
+
+/* Takes @record: to the queue, or where there is no thread, out at once. */
+static void
+log_take(LogRecord *record)
+{
+        g_autofree LogRecord *own = record;
+
+        own->sink = __atomic_load_n(&logger.sink, __ATOMIC_RELAXED);
+        switch (log_push(own)) {
+        case PUSH_DONE:
+                own = NULL; /* the thread's */
+                break;
+        case PUSH_FULL:
+                log_count_dropped(1);
+                break;
+        case PUSH_ALONE:
+                log_write(own, LOG_PATIENCE);
+                break;
+        }
+}
+
+/* Under the lock, on its thread: sleeps until there is something to do. */
+static void
+log_sleep(void)
+{
+        gint64 due = log_limit_get_due();
+        const struct timespec until = {
+                .tv_sec = due / G_USEC_PER_SEC,
+                .tv_nsec = due % G_USEC_PER_SEC * 1000,
+        };
+
+        logger.sleeping = true;
+        if (due == G_MAXINT64)
+                pthread_cond_wait(&logger.wanted, &logger.lock);
+        else
+                pthread_cond_clockwait(&logger.wanted, &logger.lock, CLOCK_MONOTONIC, &until);
+        logger.sleeping = false;
+}
+
+/* Under the lock, on its thread: lets a batch come together. A record alone costs two changes of
+ * threads, here and at the journal, which is more than all else about it. */
+static void
+log_gather(void)
+{
+        gint64 due = g_get_monotonic_time() + LOG_GATHER;
+        const struct timespec until = {
+                .tv_sec = due / G_USEC_PER_SEC,
+                .tv_nsec = due % G_USEC_PER_SEC * 1000,
+        };
+        int result = 0;
+
+        while (result == 0 && !logger.stopping && logger.queue.n < LOG_BATCH)
+                result = pthread_cond_clockwait(&logger.wanted, &logger.lock, CLOCK_MONOTONIC,
+                                                &until);
+}
+
+/* On the log thread: logs how many records were one too many of their subjects, where the time for
+ * that has come, or with @all in any case. False when there is no such count. */
+static bool
+log_push_counts(bool all)
+{
+        bool any = false;
+        LogRecord *record;
+
+        while ((record = log_limit_take_count(g_get_monotonic_time(), all))) {
+                log_take(record);
+                any = true;
+        }
+
+        return any;
 }
 
 static void *
 log_run(void *unused)
 {
         LogQueue *queue = &logger.queue;
+        bool ends = false;
 
         pthread_mutex_lock(&logger.lock);
-        while (queue->first || !logger.stopping) {
+        while (!ends) {
                 LogRecord *records;
                 bool has_room;
 
-                if (!queue->first) {
-                        logger.sleeping = true;
-                        pthread_cond_wait(&logger.wanted, &logger.lock);
-                        logger.sleeping = false;
-                        continue;
-                }
-
+                if (!queue->first && !logger.stopping)
+                        log_sleep();
+                if (queue->first)
+                        log_gather();
+                ends = !queue->first && logger.stopping;
                 records = queue_take(queue);
                 pthread_mutex_unlock(&logger.lock);
 
@@ -294,7 +325,9 @@ log_run(void *unused)
                 has_room = queue->n <= LOG_MAX_RECORDS / 2;
                 pthread_mutex_unlock(&logger.lock);
 
-                record_free_all(records);
+                log_record_free_all(records);
+                if (log_push_counts(ends))
+                        ends = false;
                 if (has_room)
                         log_report_dropped();
 
@@ -302,46 +335,11 @@ log_run(void *unused)
                 if (queue->n == 0)
                         pthread_cond_broadcast(&logger.drained);
         }
-        logger.running = false;
+        __atomic_store_n(&logger.running, false, __ATOMIC_RELAXED);
         pthread_cond_broadcast(&logger.drained);
         pthread_mutex_unlock(&logger.lock);
 
         return NULL;
-}
-
-typedef enum PushResult {
-        PUSH_DONE,
-        PUSH_FULL,
-        PUSH_ALONE, /* nobody would come for it */
-} PushResult;
-
-static PushResult
-log_push(LogRecord *record)
-{
-        LogQueue *queue = &logger.queue;
-        PushResult result = PUSH_DONE;
-        bool wake = false;
-
-        pthread_mutex_lock(&logger.lock);
-        if (!logger.running) {
-                result = PUSH_ALONE;
-        } else if (queue->n >= LOG_MAX_RECORDS || record->size > LOG_MAX_BYTES - queue->size) {
-                result = PUSH_FULL;
-        } else {
-                *queue->last = record;
-                queue->last = &record->next;
-                queue->n++;
-                queue->size += record->size;
-                /* A wake-up is a system call: one is enough until the thread sleeps again. */
-                wake = logger.sleeping;
-                logger.sleeping = false;
-        }
-        pthread_mutex_unlock(&logger.lock);
-
-        if (wake)
-                pthread_cond_signal(&logger.wanted);
-
-        return result;
 }
 
 /* Under the lock: waits until all is written, or with @stopping until the thread has ended. */
@@ -365,53 +363,92 @@ log_wait(bool stopping)
 static void
 log_write_fatal(LogRecord *record)
 {
+        g_autofree LogRecord *own = record;
+
         pthread_mutex_lock(&logger.lock);
         if (logger.running && !pthread_equal(pthread_self(), logger.thread))
                 log_wait(false);
         pthread_mutex_unlock(&logger.lock);
 
-        if (record->sink == LOG_SINK_JOURNAL &&
-            log_journal_write(record->level, record->fields, record->n_fields) &&
+        own->sink = __atomic_load_n(&logger.sink, __ATOMIC_RELAXED);
+        if (own->sink == LOG_SINK_JOURNAL && log_journal_send(own, 1, LOG_PATIENCE) == 1 &&
             log_journal_has_stderr())
                 return;
 
-        record->sink = LOG_SINK_CONSOLE;
-        log_write(record, LOG_PATIENCE);
+        own->sink = LOG_SINK_CONSOLE;
+        log_write(own, LOG_PATIENCE);
+}
+
+/* True for one record too many of its subject. */
+static bool
+log_note_limit(LogLimitResult result)
+{
+        switch (result) {
+        case LOG_LIMIT_PASSES:
+                return false;
+        case LOG_LIMIT_COUNTED:
+                return true;
+        case LOG_LIMIT_BEGINS:
+                break;
+        }
+
+        /* The thread may sleep longer than until the end of that interval. */
+        pthread_mutex_lock(&logger.lock);
+        if (logger.sleeping) {
+                logger.sleeping = false;
+                pthread_cond_signal(&logger.wanted);
+        }
+        pthread_mutex_unlock(&logger.lock);
+
+        return true;
+}
+
+/* Only the thread can tell of a count. */
+static bool
+log_has_thread(void)
+{
+        return __atomic_load_n(&logger.running, __ATOMIC_RELAXED);
 }
 
 static GLogWriterOutput
 log_writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields, void *unused)
 {
         bool is_fatal = level & (G_LOG_FLAG_FATAL | G_LOG_FLAG_RECURSION | G_LOG_LEVEL_ERROR);
-        g_autofree LogRecord *record = NULL;
+        LogRecord *record;
 
         if (!is_fatal && !log_is_enabled(level))
                 return G_LOG_WRITER_HANDLED;
-
-        record = record_new(level, fields, n_fields);
-        if (!record) {
-                log_count_dropped(1);
+        if (!is_fatal && log_has_thread() &&
+            log_note_limit(log_limit_take_event(level, fields, n_fields, g_get_monotonic_time())))
                 return G_LOG_WRITER_HANDLED;
-        }
 
-        if (is_fatal) {
+        record = log_record_new(level, fields, n_fields);
+        if (!record)
+                log_count_dropped(1);
+        else if (is_fatal)
                 log_write_fatal(record);
-                return G_LOG_WRITER_HANDLED;
-        }
-
-        switch (log_push(record)) {
-        case PUSH_DONE:
-                record = NULL; /* the thread's */
-                break;
-        case PUSH_FULL:
-                log_count_dropped(1);
-                break;
-        case PUSH_ALONE:
-                log_write(record, LOG_PATIENCE);
-                break;
-        }
+        else
+                log_take(record);
 
         return G_LOG_WRITER_HANDLED;
+}
+
+bool
+log_is_repeated(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
+{
+        return log_has_thread() &&
+               log_note_limit(log_limit_take(level, fields, n_fields, g_get_monotonic_time()));
+}
+
+void
+log_debug_always(const GLogField *fields, size_t n_fields)
+{
+        LogRecord *record = log_record_new(G_LOG_LEVEL_DEBUG, fields, n_fields);
+
+        if (record)
+                log_take(record);
+        else
+                log_count_dropped(1);
 }
 
 void
@@ -430,7 +467,7 @@ log_start(void)
         pthread_sigmask(SIG_SETMASK, &all, &old);
         pthread_mutex_lock(&logger.lock);
         result = pthread_create(&logger.thread, NULL, log_run, NULL);
-        logger.running = result == 0;
+        __atomic_store_n(&logger.running, result == 0, __ATOMIC_RELAXED);
         pthread_mutex_unlock(&logger.lock);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
 

@@ -11,8 +11,9 @@
  * thread of its own hands it to the sink. So a slow or dead sink never holds up a session: what no
  * longer fits is dropped, counted, and the count logged once there is room.
  *
- * Control bytes and invalid UTF-8 that came from a peer are escaped in every text sink; the
- * journal's native protocol carries fields unchanged.
+ * Control bytes and invalid UTF-8 that came from a peer are escaped on the way to every sink, in
+ * all fields. The same failure over and over becomes a few records and a count for each interval;
+ * debug records have only half of the queue.
  */
 
 typedef enum LogTarget {
@@ -36,6 +37,14 @@ void log_stop(void);
 /* False when a record of that level would be dropped anyway: a cheap question to ask before
  * preparing one. Any thread. */
 bool log_is_enabled(GLogLevelFlags level);
+
+/* For failures that can come in any number: true when one about the subject that @fields make
+ * (base/log-limit.h) is one too many for now and has been counted instead. Events, logged with a
+ * MESSAGE_ID, are limited without asking. Any thread. */
+bool log_is_repeated(GLogLevelFlags level, const GLogField *fields, size_t n_fields);
+
+/* Logs at debug level, whatever level is in force. Any thread. */
+void log_debug_always(const GLogField *fields, size_t n_fields);
 
 /* How many records were dropped so far: no room in the queue, or neither the sink nor stderr took
  * them. Any thread. */

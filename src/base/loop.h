@@ -106,3 +106,10 @@ void deadline_start(Deadline *deadline, Loop *loop, gint64 delay, LoopFunc func,
 
 /* Nothing happens when it is stopped already. */
 void deadline_stop(Deadline *deadline);
+
+/* What is left at @now of a @limit that counts from @since; G_MAXINT64 is for ever. */
+static inline gint64
+loop_time_left(gint64 limit, gint64 since, gint64 now)
+{
+        return limit == G_MAXINT64 ? G_MAXINT64 : MAX(limit - (now - since), 0);
+}

@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "base/log-id.h"
+#include "base/log-limit.h"
 #include "base/log.h"
 #include "daemon/control.h"
 #include "daemon/expiry.h"
@@ -247,6 +248,7 @@ daemon_on_names(void *data)
         daemon->names = g_steal_pointer(&daemon->next_names);
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
+        log_limit_configure(daemon->next->log_burst, daemon->next->log_interval);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }
@@ -413,6 +415,15 @@ daemon_stop(Daemon *daemon)
         daemon_show_status(daemon);
 }
 
+/* When the successor has died, a stop is for nothing else than to start the service anew, which
+ * waits for us while nobody accepts. */
+static void
+daemon_make_way(Daemon *daemon)
+{
+        if (daemon->is_leaving && daemon->is_stopping && !upgrade_has_successor(daemon->upgrade))
+                daemon_cut(daemon);
+}
+
 static gboolean
 daemon_on_stop_signal(void *data)
 {
@@ -423,6 +434,7 @@ daemon_on_stop_signal(void *data)
                 daemon_cut(daemon);
         else if (!daemon->is_stopping)
                 daemon_stop(daemon);
+        daemon_make_way(daemon);
 
         return G_SOURCE_CONTINUE;
 }
@@ -493,6 +505,12 @@ daemon_on_told(bool to_cut, void *data)
                 daemon_stop(daemon);
         if (to_cut)
                 daemon_cut(daemon);
+}
+
+static void
+daemon_on_bereft(void *data)
+{
+        daemon_make_way(data);
 }
 
 static void
@@ -597,6 +615,7 @@ daemon_init(Daemon *daemon, GError **error)
                 .ready = daemon_on_successor,
                 .failed = daemon_on_upgrade_failed,
                 .told = daemon_on_told,
+                .bereft = daemon_on_bereft,
         };
         GPtrArray *sockets;
         gint64 watchdog = notify_get_watchdog_interval();

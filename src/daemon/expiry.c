@@ -21,7 +21,11 @@ expiry_get_level(gint64 days)
 }
 
 static void
-expiry_log_one(const char *kind, const char *name, const Credentials *credentials, gint64 now)
+expiry_log_one(const char *field,
+               const char *kind,
+               const char *name,
+               const Credentials *credentials,
+               gint64 now)
 {
         const char *where;
         gint64 expires, days;
@@ -34,7 +38,7 @@ expiry_log_one(const char *kind, const char *name, const Credentials *credential
 
                 if (end)
                         g_log_structured(G_LOG_DOMAIN, expiry_get_level(days), "MESSAGE_ID",
-                                         LOG_ID_CERTIFICATE, "MESSAGE",
+                                         LOG_ID_CERTIFICATE, field, name, "MESSAGE",
                                          "the certificate %s of [%s %s] %s", where, kind, name,
                                          end);
         }
@@ -46,11 +50,12 @@ expiry_log(const Settings *settings, gint64 now)
         for (unsigned i = 0; i < settings->listeners->len; i++) {
                 const ListenerSettings *listener = settings->listeners->pdata[i];
 
-                expiry_log_one("Listener", listener->name, listener->credentials, now);
+                expiry_log_one("AGITATOR_LISTENER", "Listener", listener->name,
+                               listener->credentials, now);
         }
         for (unsigned i = 0; i < settings->servers->len; i++) {
                 const ServerSettings *server = settings->servers->pdata[i];
 
-                expiry_log_one("Server", server->name, server->credentials, now);
+                expiry_log_one("AGITATOR_SERVER", "Server", server->name, server->credentials, now);
         }
 }

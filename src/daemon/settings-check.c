@@ -7,6 +7,8 @@
 
 #include "daemon/settings-check.h"
 
+#include <string.h>
+
 #define HINTS_MAX 100 /* each is a walk over all names; a broken generator writes thousands */
 
 static void check_error(GPtrArray *problems,
@@ -50,20 +52,18 @@ check_required(const SettingsGroup *group, GPtrArray *problems)
 
 /* The group of @kind that @group's @key names; NULL after a problem. */
 static SettingsGroup *
-refer(const SettingsGroups *groups,
-      const SettingsGroup *group,
-      const char *key,
-      SettingsKindId kind,
-      const char *name,
-      GPtrArray *problems)
+find(const SettingsGroups *groups,
+     const SettingsGroup *group,
+     const char *key,
+     SettingsKindId kind,
+     const char *name,
+     GPtrArray *problems)
 {
         SettingsGroup *found = settings_groups_find(groups, kind, name);
         const char *nearest = NULL, *kind_name = settings_kind_get(kind)->name;
 
-        if (found) {
-                found->is_used = true;
+        if (found)
                 return found;
-        }
 
         if (problems->len < HINTS_MAX)
                 nearest = settings_groups_find_nearest(groups, kind, name);
@@ -74,6 +74,23 @@ refer(const SettingsGroups *groups,
                 check_error(problems, group, key, "There is no group [%s %s]", kind_name, name);
 
         return NULL;
+}
+
+/* The same for one that is used thereby. */
+static SettingsGroup *
+refer(const SettingsGroups *groups,
+      const SettingsGroup *group,
+      const char *key,
+      SettingsKindId kind,
+      const char *name,
+      GPtrArray *problems)
+{
+        SettingsGroup *found = find(groups, group, key, kind, name, problems);
+
+        if (found)
+                found->is_used = true;
+
+        return found;
 }
 
 static GStrv
@@ -180,6 +197,65 @@ check_paths(const SettingsGroup *group, GHashTable *paths, GPtrArray *problems)
         place = settings_group_get_place(other, "Path");
         check_error(problems, group, "Path", "'%s' is the path of [%s] already (%s:%u)",
                     route->path, other->title, place.file, place.line);
+}
+
+/* One item of Debug=. */
+static void
+tie_debug(Settings *settings,
+          const SettingsGroups *groups,
+          const SettingsGroup *group,
+          const char *item,
+          GPtrArray *problems)
+{
+        static const struct {
+                const char *prefix;
+                SettingsKindId kind;
+        } kinds[] = {
+                { "route:", SETTINGS_ROUTE },
+                { "server:", SETTINGS_SERVER },
+                { "listener:", SETTINGS_LISTENER },
+        };
+
+        g_autoptr(GError) error = NULL;
+        AddressRange range;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+                const SettingsGroup *found;
+
+                if (!g_str_has_prefix(item, kinds[i].prefix))
+                        continue;
+                found = find(groups, group, "Debug", kinds[i].kind, item + strlen(kinds[i].prefix),
+                             problems);
+                if (found && kinds[i].kind == SETTINGS_ROUTE)
+                        ((RouteSettings *)found->object)->is_debugged = true;
+                else if (found && kinds[i].kind == SETTINGS_SERVER)
+                        ((ServerSettings *)found->object)->is_debugged = true;
+                else if (found)
+                        ((ListenerSettings *)found->object)->is_debugged = true;
+                return;
+        }
+
+        if (!g_str_has_prefix(item, "client:"))
+                check_error(problems, group, "Debug",
+                            "'%s' is not allowed. Write route:NAME, server:NAME, listener:NAME or "
+                            "client:ADDRESS",
+                            item);
+        else if (address_range_parse(&range, item + strlen("client:"), &error))
+                g_array_append_val(settings->log_debugged, range);
+        else
+                check_error(problems, group, "Debug", "%s", error->message);
+}
+
+static void
+check_log(Settings *settings,
+          const SettingsGroups *groups,
+          const SettingsGroup *group,
+          GPtrArray *problems)
+{
+        g_auto(GStrv) items = get_names(group, "Debug", problems);
+
+        for (size_t i = 0; items && items[i]; i++)
+                tie_debug(settings, groups, group, items[i], problems);
 }
 
 static bool
@@ -315,6 +391,8 @@ settings_check(Settings *settings,
                 if (group->kind->id == SETTINGS_ROUTE) {
                         check_route(groups, group, problems);
                         check_paths(group, paths, problems);
+                } else if (group->kind->id == SETTINGS_LOG) {
+                        check_log(settings, groups, group, problems);
                 } else if (group->kind->id == SETTINGS_LISTENER) {
                         check_listen(group, bound, problems);
                         check_reach(group, problems);

@@ -84,6 +84,7 @@ static const SettingsWord result_words[] = { { "success", false }, { "failure", 
 static const SettingsCount threads_count = { 1, 256, "auto" };
 static const SettingsCount proxy_sessions_count = { 1, 10 * 1000 * 1000, "auto" };
 static const SettingsCount server_sessions_count = { 1, 10 * 1000 * 1000, "infinity" };
+static const SettingsCount burst_count = { 1, 10 * 1000 * 1000, "infinity" };
 static const SettingsCount weight_count = { 1, 1000, NULL };
 
 static const SettingsSpan short_span = { G_TIME_SPAN_MILLISECOND, G_TIME_SPAN_HOUR, false };
@@ -113,6 +114,11 @@ static const SettingsKey log_keys[] = {
         { "Target", CHOICE(target_words), FIELD(log_target), OPTIONAL("auto") },
         { "Level", CHOICE(level_words), FIELD(log_level), OPTIONAL("info") },
         { "Sessions", CHOICE(sessions_words), FIELD(log_sessions), OPTIONAL("all") },
+        { "Debug", .read = NULL, OPTIONAL("") },
+        { "Redact", settings_value_read_patterns, NULL, FIELD(log_redact),
+          OPTIONAL(SETTINGS_REDACT) },
+        { "RateLimitBurst", COUNT(&burst_count), FIELD(log_burst), OPTIONAL("20") },
+        { "RateLimitInterval", TIME(&interval_span), FIELD(log_interval), OPTIONAL("10s") },
 };
 #undef FIELD
 

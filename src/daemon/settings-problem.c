@@ -124,12 +124,15 @@ settings_problems_log(const GPtrArray *problems)
         for (unsigned i = 0; i < problems->len; i++) {
                 const SettingsProblem *problem = problems->pdata[i];
                 g_autofree char *text = settings_problem_print(problem);
+                g_autofree char *line = g_strdup_printf("%u", problem->line);
 
                 if (problem->is_guess)
                         continue;
+                /* The fields that systemd has for a place in a configuration. */
                 g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
                                  problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
-                                 "MESSAGE", "%s%s", problem->is_error ? "" : "warning: ", text);
+                                 "CONFIG_FILE", problem->file, "CONFIG_LINE", line, "MESSAGE",
+                                 "%s%s", problem->is_error ? "" : "warning: ", text);
         }
 }
 

@@ -113,6 +113,30 @@ settings_value_read_list(const SettingsLine *line,
                 *(GStrv *)field = list;
 }
 
+void
+settings_value_read_patterns(const SettingsLine *line,
+                             const void *none,
+                             void *field,
+                             GPtrArray *problems)
+{
+        static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                      "0123456789_-*?";
+        g_auto(GStrv) items = settings_value_get_list(line, problems);
+
+        if (!items)
+                return;
+
+        for (size_t i = 0; items[i]; i++)
+                if (items[i][strspn(items[i], allowed)] != '\0')
+                        refuse(line, problems,
+                               "'%s' is no pattern for names: write letters, digits, '_' and '-', "
+                               "with * for any of them and ? for one",
+                               items[i]);
+
+        g_strfreev(*(GStrv *)field);
+        *(GStrv *)field = g_steal_pointer(&items);
+}
+
 static const SettingsWord *
 get_word(const SettingsLine *line, const SettingsWord *words, GPtrArray *problems)
 {

@@ -81,6 +81,12 @@ void settings_value_read_list(const SettingsLine *line,
                               void *field, /* GStrv */
                               GPtrArray *problems);
 
+/* Names with * and ? in them. */
+void settings_value_read_patterns(const SettingsLine *line,
+                                  const void *none,
+                                  void *field, /* GStrv */
+                                  GPtrArray *problems);
+
 void settings_value_read_endpoint(const SettingsLine *line,
                                   const void *none,
                                   void *field, /* Endpoint * */

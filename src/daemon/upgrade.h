@@ -18,6 +18,7 @@ typedef struct UpgradeFuncs {
         void (*ready)(void *data);                      /* the successor accepts */
         void (*failed)(const char *reason, void *data); /* this attempt; another can be made */
         void (*told)(bool to_cut, void *data);          /* by the successor: to stop, or to cut */
+        void (*bereft)(void *data); /* the successor, whose service it was, has died */
 } UpgradeFuncs;
 
 /* @config: the configuration file, NULL for the default. All it is given must outlive it. */
@@ -39,6 +40,9 @@ void upgrade_cancel(Upgrade *upgrade, const char *reason);
 /* The service is the successor's, which has been ready, from now on; the service manager is told,
  * and from then on nothing more by this process. Returns its number, 0 when it has died. */
 pid_t upgrade_finish(Upgrade *upgrade);
+
+/* True while a successor lives, whoever's the service is. */
+bool upgrade_has_successor(const Upgrade *upgrade);
 
 /* NULL is fine. */
 void upgrade_free(Upgrade *upgrade);

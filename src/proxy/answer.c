@@ -8,12 +8,18 @@
 
 #include <string.h>
 
+#include "proxy/trace.h"
+
 #define READS_PER_TURN 4
 
 void
-answer_start(Answer *answer, Stream *client, const char *const *commands, bool failure)
+answer_start(Answer *answer,
+             Stream *client,
+             const char *const *commands,
+             bool failure,
+             Trace *trace)
 {
-        *answer = (Answer){ .client = client, .commands = commands, .failure = failure };
+        *answer = (Answer){ client, commands, .failure = failure, .trace = trace };
         agi_dialogue_init(&answer->dialogue);
 }
 
@@ -34,6 +40,8 @@ answer_read(Answer *answer, BufferPool *pool)
                 switch (stream_read(answer->client, scratch, BUFFER_SCRATCH_SIZE, &n)) {
                 case STREAM_OK:
                         answer->bytes_in += n;
+                        if (G_UNLIKELY(answer->trace))
+                                trace_bytes(answer->trace, TRACE_FROM_CLIENT, scratch, n);
                         agi_dialogue_reply(&answer->dialogue, scratch, n);
                         break;
                 case STREAM_WAIT:
@@ -41,8 +49,10 @@ answer_read(Answer *answer, BufferPool *pool)
                 case STREAM_END:
                         answer->ended = true;
                         answer->skips = true;
+                        answer->was_left = !answer->finished;
                         return false;
                 case STREAM_BROKEN:
+                        answer->was_left = !answer->finished;
                         return true;
                 }
         }
@@ -80,6 +90,11 @@ answer_say(Answer *answer, const char *line, BufferPool *pool)
 {
         buffer_append(&answer->out, pool, line, strlen(line));
         buffer_append(&answer->out, pool, "\n", 1);
+        agi_dialogue_command(&answer->dialogue, buffer_data(&answer->out),
+                             buffer_length(&answer->out));
+        if (G_UNLIKELY(answer->trace))
+                trace_bytes(answer->trace, TRACE_FROM_AGITATOR, buffer_data(&answer->out),
+                            buffer_length(&answer->out));
 }
 
 AnswerResult
@@ -94,13 +109,12 @@ answer_run(Answer *answer, BufferPool *pool)
 
                 if (*answer->commands && !answer->skips) {
                         answer_say(answer, *answer->commands, pool);
-                        agi_dialogue_command(&answer->dialogue, buffer_data(&answer->out),
-                                             buffer_length(&answer->out));
                         answer->commands++;
                 } else if (answer->failure) {
                         answer_say(answer, "FAILURE", pool);
                         answer->failure = false;
                 } else {
+                        agi_dialogue_end(&answer->dialogue);
                         answer->finished = stream_finish(answer->client) != STREAM_WAIT;
                         if (!answer->finished)
                                 break;
@@ -111,6 +125,23 @@ answer_run(Answer *answer, BufferPool *pool)
                 return ANSWER_RUNNING;
 
         return answer->ended ? ANSWER_ENDED : ANSWER_SAID;
+}
+
+const char *
+answer_get_status(const Answer *answer)
+{
+        bool is_orderly = answer->dialogue.hung_up || !stream_get_error(answer->client);
+
+        if (answer->was_left)
+                return is_orderly ? "HANGUP" : NULL;
+
+        return agi_dialogue_get_status(&answer->dialogue, false);
+}
+
+const char *
+answer_get_last_command(const Answer *answer)
+{
+        return answer->dialogue.commands > 0 ? answer->commands[-1] : NULL;
 }
 
 void

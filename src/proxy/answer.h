@@ -15,6 +15,8 @@
  * FAILURE and the end. [Answer] groups are played this way, and so is every refusal.
  */
 
+typedef struct Trace Trace;
+
 typedef enum AnswerResult {
         ANSWER_RUNNING,
         ANSWER_SAID,  /* all is said, the end too; the client has yet to end */
@@ -31,12 +33,18 @@ typedef struct Answer {
         bool skips;    /* nothing is awaited any more */
         bool ended;    /* the client has ended */
         bool finished; /* the client has been told of the end */
+        bool was_left; /* the client ended or broke before that */
+        Trace *trace;  /* NULL: the dialogue isn't logged */
         uint64_t bytes_in, bytes_out;
 } Answer;
 
 /* Begins to say @commands (ended by NULL, without LF; borrowed) to @client, which must stay where
- * it is. */
-void answer_start(Answer *answer, Stream *client, const char *const *commands, bool failure);
+ * it is. @trace: where to log the dialogue; NULL: nowhere. */
+void answer_start(Answer *answer,
+                  Stream *client,
+                  const char *const *commands,
+                  bool failure,
+                  Trace *trace);
 
 /* Goes on: to be called at first and after every event of the client's stream, while it says
  * RUNNING. A client that has ended is told the end at once, since it may still read. */
@@ -45,5 +53,11 @@ AnswerResult answer_run(Answer *answer, BufferPool *pool);
 /* Awaits no more replies and leaves out what has not been said: the end comes at once. To be
  * followed by answer_run(). */
 void answer_skip(Answer *answer);
+
+/* What AGISTATUS is to be, as far as can be seen: NULL when it can't. */
+const char *answer_get_status(const Answer *answer);
+
+/* The last command that was said; NULL when none was. */
+const char *answer_get_last_command(const Answer *answer);
 
 void answer_clear(Answer *answer, BufferPool *pool);

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "agi/agi-redact.h"
 #include "base/log-id.h"
 
 static const char *const result_names[] = {
@@ -18,7 +19,7 @@ static const char *const result_names[] = {
 
 /* A set of fields under construction; the numbers' text lives beside them. */
 typedef struct FieldSet {
-        GLogField fields[28];
+        GLogField fields[32];
         size_t n;
         char numbers[8][24];
         size_t n_numbers;
@@ -53,6 +54,15 @@ field_set_add_span(FieldSet *set, const char *key, const char *facts, AgiSpan sp
 {
         if (span.length > 0)
                 field_set_add(set, key, facts + span.offset, span.length);
+}
+
+void
+record_start(Record *record, uint64_t id, const Address *client, const char *listener, gint64 now)
+{
+        record->id = id;
+        record->client = address_copy(client);
+        record->listener = listener;
+        record->started = now;
 }
 
 /* Moves @span's bytes to the end of what is in @facts. */
@@ -103,6 +113,13 @@ record_note_ends(Record *record, const Stream *client, const Stream *server)
                 record->truncated = "server";
 }
 
+void
+record_note_state(Record *record, const char *state)
+{
+        if (!record->state)
+                record->state = state;
+}
+
 /* What is behind the result, for people; NULL when nothing is. */
 static const char *
 record_get_cause(const Record *record)
@@ -116,8 +133,9 @@ record_get_cause(const Record *record)
 void
 record_log_step(const Record *record, const char *state, const char *format, ...)
 {
-        g_autofree char *text = NULL;
-        char id[24];
+        g_autofree char *text = NULL, *message = NULL;
+        char id[RECORD_ID_SIZE];
+        FieldSet set = { .n = 0 };
         va_list arguments;
 
         va_start(arguments, format);
@@ -125,18 +143,32 @@ record_log_step(const Record *record, const char *state, const char *format, ...
         va_end(arguments);
 
         g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, record->id);
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_DEBUG, "AGITATOR_SESSION", id, "MESSAGE",
-                         "session %s %s: %s", id, state, text);
+        message = g_strdup_printf("session %s %s: %s", id, state, text);
+        field_set_add_text(&set, "MESSAGE", message);
+        field_set_add_text(&set, "MESSAGE_ID", LOG_ID_STEP);
+        field_set_add_text(&set, "GLIB_DOMAIN", G_LOG_DOMAIN);
+        field_set_add_text(&set, "AGITATOR_SESSION", id);
+        field_set_add_text(&set, "AGITATOR_STATE", state);
+        field_set_add_span(&set, "AGITATOR_UNIQUEID", record->facts, record->uniqueid);
+        log_debug_always(set.fields, set.n);
 }
 
 void
 record_log_odd_path(const Record *record)
 {
-        g_log_structured(
-                G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_ODD_PATH, "MESSAGE",
-                "session " RECORD_ID_FORMAT ": the path of %.*s could climb or merge, so it "
-                "matches no route but *",
-                record->id, (int)record->request.length, record->facts + record->request.offset);
+        g_autofree char *request =
+                g_strndup(record->facts + record->request.offset, record->request.length);
+        char client[ADDRESS_TEXT_SIZE], id[RECORD_ID_SIZE];
+
+        g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, record->id);
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_ODD_PATH,
+                         "AGITATOR_SESSION", id, "AGITATOR_CLIENT",
+                         address_print(record->client, client), "AGITATOR_LISTENER",
+                         record->listener ? record->listener : "", "AGITATOR_REQUEST", request,
+                         "MESSAGE",
+                         "session %s: the path of %s could climb or merge, so it matches no "
+                         "route but *",
+                         id, request);
 }
 
 bool
@@ -156,77 +188,186 @@ record_is_failure(const Record *record)
         g_assert_not_reached();
 }
 
-/* "session 05f.. 127.0.0.1:4711 agi://h/menu: served by ivr-1 (route menu), 3 commands in 0.120 s"
- */
+/* What is told of a request: passwords hidden, and in one word, so that no text in it looks like
+ * ours. */
 static void
-record_print(const Record *record, gint64 now, const char *client, GString *text)
+print_request(GString *text, const char *request, size_t length)
 {
+        for (const char *end = request + length; request < end; request++) {
+                if (*request == ' ')
+                        g_string_append(text, "\\x20");
+                else
+                        g_string_append_c(text, *request);
+        }
+}
+
+/* "session 05f.. from 127.0.0.1:4711 for agi://h/menu: served, route menu, server ivr-1, ended by
+ * the server, AGISTATUS SUCCESS, 3 commands in 0.120 s, the last: HANGUP". What a peer has made up
+ * comes last. */
+static void
+record_print(const Record *record,
+             const RecordEnd *end,
+             gint64 now,
+             const char *client,
+             const GString *request,
+             const GString *command,
+             GString *text)
+{
+        const char *cause = record_get_cause(record);
+
         g_string_printf(text, "session " RECORD_ID_FORMAT " from %s", record->id, client);
-        if (record->request.length > 0) {
+        if (request->len > 0) {
                 g_string_append(text, " for ");
-                g_string_append_len(text, record->facts + record->request.offset,
-                                    record->request.length);
+                print_request(text, request->str, request->len);
         }
 
         g_string_append_printf(text, ": %s", result_names[record->result]);
         if (record->reason)
                 g_string_append_printf(text, ", %s", record->reason);
-        if (record_get_cause(record))
-                g_string_append_printf(text, " (%s)", record_get_cause(record));
+        if (cause)
+                g_string_append_printf(text, " (%s)", cause);
         if (record->route)
                 g_string_append_printf(text, ", route %s", record->route);
         if (record->server)
                 g_string_append_printf(text, ", server %s", record->server);
         if (record->truncated)
                 g_string_append_printf(text, ", truncated by the %s", record->truncated);
-        g_string_append_printf(text, ", %u commands in %.3f s", record->commands,
+        if (end->by)
+                g_string_append_printf(text, ", ended by %s%s",
+                                       strcmp(end->by, "agitator") == 0 ? "" : "the ", end->by);
+        if (record->state && strcmp(record->state, "relaying") != 0)
+                g_string_append_printf(text, " while %s", record->state);
+        if (end->status)
+                g_string_append_printf(text, ", AGISTATUS %s", end->status);
+        g_string_append_printf(text, ", %u commands in %.3f s", end->commands,
                                (double)(now - record->started) / G_USEC_PER_SEC);
+        if (command->len > 0)
+                g_string_append_printf(text, ", the last%s: %s",
+                                       end->replies < end->commands ? ", unanswered" : "",
+                                       command->str);
+}
+
+/* Of sessions without a server many can come to nothing at once, for one cause: true when this is
+ * one too many to be told of by itself. */
+static bool
+record_is_repeated(const Record *record, GLogLevelFlags level)
+{
+        bool is_failure = record_is_failure(record);
+        g_autofree char *message = NULL;
+        FieldSet subject = { .n = 0 };
+
+        if (!is_failure && record->result != RECORD_ABANDONED)
+                return false;
+
+        message = g_strdup_printf(
+                "sessions %s%s%s%s%s%s%s%s%s", result_names[record->result],
+                record->reason ? ", " : "", record->reason ? record->reason : "",
+                record->error ? ", " : "", record->error ? g_strerror(record->error) : "",
+                record->route ? ", route " : "", record->route ? record->route : "",
+                record->server ? ", server " : "", record->server ? record->server : "");
+
+        field_set_add_text(&subject, "MESSAGE", message);
+        field_set_add_text(&subject, "MESSAGE_ID",
+                           is_failure ? LOG_ID_SESSION_FAILED : LOG_ID_SESSION);
+        field_set_add_text(&subject, "AGITATOR_LISTENER", record->listener);
+        field_set_add_text(&subject, "AGITATOR_ROUTE", record->route);
+        field_set_add_text(&subject, "AGITATOR_SERVER", record->server);
+        field_set_add_text(&subject, "AGITATOR_RESULT", result_names[record->result]);
+        field_set_add_text(&subject, "AGITATOR_REASON", record->reason);
+        if (record->error)
+                field_set_add_text(&subject, "AGITATOR_ERROR", g_strerror(record->error));
+
+        return log_is_repeated(level, subject.fields, subject.n);
+}
+
+static bool
+record_is_wanted(const Record *record, LogSessions sessions, GLogLevelFlags level)
+{
+        switch (sessions) {
+        case LOG_SESSIONS_ALL:
+                break;
+        case LOG_SESSIONS_FAILED:
+                if (!record_is_failure(record))
+                        return false;
+                break;
+        case LOG_SESSIONS_NONE:
+                return false;
+        }
+
+        return log_is_enabled(level) && !record_is_repeated(record, level);
+}
+
+/* All but the message. */
+static void
+record_add_fields(const Record *record,
+                  const RecordEnd *end,
+                  gint64 now,
+                  const GString *request,
+                  const GString *command,
+                  FieldSet *set)
+{
+        bool is_failure = record_is_failure(record);
+
+        field_set_add_text(set, "PRIORITY", is_failure ? "4" : "6");
+        field_set_add_text(set, "GLIB_DOMAIN", G_LOG_DOMAIN);
+        field_set_add_text(set, "MESSAGE_ID", is_failure ? LOG_ID_SESSION_FAILED : LOG_ID_SESSION);
+        field_set_add_text(set, "AGITATOR_LISTENER", record->listener);
+        if (request->len > 0)
+                field_set_add(set, "AGITATOR_REQUEST", request->str, (gssize)request->len);
+        field_set_add_text(set, "AGITATOR_ROUTE", record->route);
+        field_set_add_text(set, "AGITATOR_SERVER", record->server);
+        field_set_add_text(set, "AGITATOR_RESULT", result_names[record->result]);
+        field_set_add_text(set, "AGITATOR_REASON", record->reason);
+        field_set_add_text(set, "AGITATOR_ERROR", record_get_cause(record));
+        field_set_add_text(set, "AGITATOR_ENDED_BY", end->by);
+        field_set_add_text(set, "AGITATOR_STATE", record->state);
+        field_set_add_text(set, "AGITATOR_AGISTATUS", end->status);
+        if (command->len > 0)
+                field_set_add(set, "AGITATOR_LAST_COMMAND", command->str, (gssize)command->len);
+        field_set_add_text(set, "AGITATOR_TLS", record->tls);
+        field_set_add_text(set, "AGITATOR_TLS_PEER", record->tls_peer);
+        field_set_add_text(set, "AGITATOR_TRUNCATED", record->truncated);
+        field_set_add_span(set, "AGITATOR_UNIQUEID", record->facts, record->uniqueid);
+        field_set_add_span(set, "AGITATOR_CHANNEL", record->facts, record->channel);
+        field_set_add_span(set, "AGITATOR_CALLERID", record->facts, record->callerid);
+        field_set_add_number(set, "AGITATOR_DURATION_USEC", (uint64_t)(now - record->started));
+        if (record->set_up)
+                field_set_add_number(set, "AGITATOR_SETUP_USEC",
+                                     (uint64_t)(record->set_up - record->started));
+        field_set_add_number(set, "AGITATOR_COMMANDS", end->commands);
+        field_set_add_number(set, "AGITATOR_REPLIES", end->replies);
+        field_set_add_number(set, "AGITATOR_BYTES_IN", record->bytes_in);
+        field_set_add_number(set, "AGITATOR_BYTES_OUT", record->bytes_out);
 }
 
 void
-record_log(const Record *record, LogSessions sessions, gint64 now)
+record_log(const Record *record, const RecordEnd *end, const Settings *settings, gint64 now)
 {
-        bool is_failure = record_is_failure(record);
-        GLogLevelFlags level = is_failure ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_INFO;
-        g_autoptr(GString) message = NULL;
-        char client[ADDRESS_TEXT_SIZE], id[24];
+        const char *const *patterns = (const char *const *)settings->log_redact;
+        GLogLevelFlags level = record_is_failure(record) ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_INFO;
+        g_autoptr(GString) message = NULL, request = NULL, command = NULL;
+        char client[ADDRESS_TEXT_SIZE], id[RECORD_ID_SIZE];
         FieldSet set = { .n = 0 };
 
-        if (sessions == LOG_SESSIONS_NONE || (sessions == LOG_SESSIONS_FAILED && !is_failure) ||
-            !log_is_enabled(level))
+        if (!record_is_wanted(record, settings->log_sessions, level))
                 return;
 
-        address_print(&record->client, client);
+        request = g_string_sized_new(128);
+        agi_redact_value(patterns, request, record_get_text(record, record->request),
+                         record->request.length);
+        command = g_string_sized_new(64);
+        if (end->command)
+                agi_redact_command(patterns, command, end->command, end->command_length);
+
+        address_print(record->client, client);
         g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, record->id);
         message = g_string_sized_new(256);
-        record_print(record, now, client, message);
+        record_print(record, end, now, client, request, command, message);
 
-        field_set_add_text(&set, "MESSAGE", message->str);
-        field_set_add_text(&set, "PRIORITY", is_failure ? "4" : "6");
-        field_set_add_text(&set, "GLIB_DOMAIN", G_LOG_DOMAIN);
-        field_set_add_text(&set, "MESSAGE_ID", is_failure ? LOG_ID_SESSION_FAILED : LOG_ID_SESSION);
+        field_set_add(&set, "MESSAGE", message->str, (gssize)message->len);
         field_set_add_text(&set, "AGITATOR_SESSION", id);
         field_set_add_text(&set, "AGITATOR_CLIENT", client);
-        field_set_add_text(&set, "AGITATOR_LISTENER", record->listener);
-        field_set_add_span(&set, "AGITATOR_REQUEST", record->facts, record->request);
-        field_set_add_text(&set, "AGITATOR_ROUTE", record->route);
-        field_set_add_text(&set, "AGITATOR_SERVER", record->server);
-        field_set_add_text(&set, "AGITATOR_RESULT", result_names[record->result]);
-        field_set_add_text(&set, "AGITATOR_REASON", record->reason);
-        field_set_add_text(&set, "AGITATOR_ERROR", record_get_cause(record));
-        field_set_add_text(&set, "AGITATOR_TLS", record->tls);
-        field_set_add_text(&set, "AGITATOR_TLS_PEER", record->tls_peer);
-        field_set_add_text(&set, "AGITATOR_TRUNCATED", record->truncated);
-        field_set_add_span(&set, "AGITATOR_UNIQUEID", record->facts, record->uniqueid);
-        field_set_add_span(&set, "AGITATOR_CHANNEL", record->facts, record->channel);
-        field_set_add_span(&set, "AGITATOR_CALLERID", record->facts, record->callerid);
-        field_set_add_number(&set, "AGITATOR_DURATION_USEC", (uint64_t)(now - record->started));
-        if (record->set_up)
-                field_set_add_number(&set, "AGITATOR_SETUP_USEC",
-                                     (uint64_t)(record->set_up - record->started));
-        field_set_add_number(&set, "AGITATOR_COMMANDS", record->commands);
-        field_set_add_number(&set, "AGITATOR_BYTES_IN", record->bytes_in);
-        field_set_add_number(&set, "AGITATOR_BYTES_OUT", record->bytes_out);
+        record_add_fields(record, end, now, request, command, &set);
 
         g_log_structured_array(level, set.fields, set.n);
 }
@@ -234,6 +375,7 @@ record_log(const Record *record, LogSessions sessions, gint64 now)
 void
 record_clear(Record *record)
 {
+        g_free(record->client);
         g_free(record->facts);
         g_free(record->failure);
         g_free(record->tls_peer);

@@ -29,7 +29,7 @@ typedef enum RecordResult {
  * what the session holds. */
 typedef struct Record {
         uint64_t id;
-        Address client;
+        Address *client;
         const char *listener, *route, *server;
         char *facts; /* copies of what the spans below stand for */
         AgiSpan request, uniqueid, channel, callerid;
@@ -40,13 +40,31 @@ typedef struct Record {
         const char *tls;        /* version of the client's; NULL: none */
         char *tls_peer;         /* whom the client's certificate is for; NULL: it has shown none */
         const char *truncated;  /* who ended without TLS's saying so: "client", "server" or NULL */
+        const char *state;      /* name of the one it came to its end in */
         gint64 started, set_up; /* monotonic; set_up 0: never */
-        uint32_t commands;
         uint64_t bytes_in, bytes_out;
+        bool is_traced; /* its steps are logged, whatever the level */
 } Record;
+
+/* What is known of the end only. Strings are borrowed. */
+typedef struct RecordEnd {
+        const char *by;      /* "client", "server" or "agitator"; NULL: nobody knows */
+        const char *status;  /* the client's AGISTATUS; likewise */
+        const char *command; /* the last one, or the beginning of it, without LF; NULL: none */
+        size_t command_length;
+        uint32_t commands, replies;
+} RecordEnd;
 
 /* How an id is written. */
 #define RECORD_ID_FORMAT "%013" G_GINT64_MODIFIER "x"
+#define RECORD_ID_SIZE   24
+
+/* Begins the record of a session of @client, which is copied, at @listener, which isn't. */
+void record_start(Record *record,
+                  uint64_t id,
+                  const Address *client,
+                  const char *listener,
+                  gint64 now);
 
 /* Copies what is worth telling out of the environment in @block. */
 void record_note_environment(Record *record, const AgiEnv *env, const char *block);
@@ -61,13 +79,23 @@ void record_note_break(Record *record, const Stream *stream);
 /* Notes which of the two, if any, ended without TLS's saying so. */
 void record_note_ends(Record *record, const Stream *client, const Stream *server);
 
+/* Notes that the end begins in this state, unless it has begun already. */
+void record_note_state(Record *record, const char *state);
+
+/* What one of the spans is of; not ended by NUL. */
+static inline const char *
+record_get_text(const Record *record, AgiSpan span)
+{
+        return record->facts ? record->facts + span.offset : "";
+}
+
 /* True for the results that somebody should look at. */
 bool record_is_failure(const Record *record);
 
-/* Logs one step of a session in @state, if Level=debug asks for it. */
+/* Logs one step of a session in @state, if somebody wants to see it. */
 #define record_debug(record, state, format, ...)                                                   \
         do {                                                                                       \
-                if (log_is_enabled(G_LOG_LEVEL_DEBUG))                                             \
+                if (G_UNLIKELY((record)->is_traced) || log_is_enabled(G_LOG_LEVEL_DEBUG))          \
                         record_log_step((record), (state), (format), ##__VA_ARGS__);               \
         } while (0)
 void record_log_step(const Record *record, const char *state, const char *format, ...)
@@ -76,7 +104,8 @@ void record_log_step(const Record *record, const char *state, const char *format
 /* Logs that the request's path is one that matches only the wildcard. */
 void record_log_odd_path(const Record *record);
 
-/* Logs the session's end as of @now, unless @sessions says that it isn't wanted. */
-void record_log(const Record *record, LogSessions sessions, gint64 now);
+/* Logs the session's end as of @now, unless @settings say that it isn't wanted, or there are too
+ * many of its kind. */
+void record_log(const Record *record, const RecordEnd *end, const Settings *settings, gint64 now);
 
 void record_clear(Record *record);

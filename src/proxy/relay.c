@@ -17,22 +17,60 @@
 
 #include "agi/agi-dialogue.h"
 #include "base/fd.h"
+#include "proxy/trace.h"
 
 #define READS_PER_TURN 8
 
 static const char failure_line[] = "FAILURE\n";
 
 void
-relay_start(Relay *relay, Stream *client, Stream *server, const RouteSettings *route, gint64 now)
+relay_start(Relay *relay,
+            Stream *client,
+            Stream *server,
+            const RouteSettings *route,
+            Trace *trace,
+            gint64 now)
 {
         relay->client = client;
         relay->server = server;
         relay->route = route;
+        relay->trace = trace;
         relay->started = relay->active = now;
         relay->on_server_failure = route->on_server_failure;
         relay->whole_lines = !route->relay_bytes;
         relay->at_line_start = true;
         agi_dialogue_init(&relay->dialogue);
+}
+
+/* One side, or agitator, has ended the session; who was first counts. */
+static void
+relay_note_end(Relay *relay, RelayEnd by)
+{
+        const AgiDialogue *dialogue = &relay->dialogue;
+
+        if (relay->ended_by != RELAY_END_NONE)
+                return;
+
+        if (by == RELAY_END_CLIENT && dialogue->failed)
+                by = RELAY_END_SERVER; /* it said FAILURE, which this is the answer to */
+        else if (by == RELAY_END_SERVER && dialogue->hung_up && !dialogue->hangs_up)
+                by = RELAY_END_CLIENT;
+        else if (by == RELAY_END_CLIENT && dialogue->hung_up && dialogue->hangs_up)
+                by = RELAY_END_SERVER;
+        relay->ended_by = (uint8_t)by;
+        if (by == RELAY_END_SERVER)
+                agi_dialogue_end(&relay->dialogue);
+}
+
+/* A line goes to the client: for the log, and to know what it is doing. */
+static void
+relay_note_line(Relay *relay, const char *line, size_t length)
+{
+        size_t n = MIN(length - (line[length - 1] == '\n'), sizeof(relay->command));
+
+        agi_dialogue_command(&relay->dialogue, line, length);
+        memcpy(relay->command, line, n);
+        relay->n_command = (uint8_t)n;
 }
 
 static void
@@ -47,10 +85,12 @@ static void
 relay_note_write_error(Relay *relay, RelayWay *way, int error)
 {
         way->dead = true;
-        if (way == &relay->to_client)
+        if (way == &relay->to_client) {
                 relay->client_error = error;
-        else if (!relay->to_client.ended && error != EPIPE)
+                relay_note_end(relay, RELAY_END_CLIENT);
+        } else if (!relay->to_client.ended && error != EPIPE) {
                 relay->server_error = error;
+        }
 }
 
 /* Writes to the receiving side and returns how much of it is done with. */
@@ -101,8 +141,7 @@ relay_gate(Relay *relay, const char *data, size_t size, size_t scanned)
                 lf = memchr(data + from, '\n', size - from);
                 if (!lf)
                         break;
-                agi_dialogue_command(&relay->dialogue, data + passed,
-                                     (size_t)(lf - data) + 1 - passed);
+                relay_note_line(relay, data + passed, (size_t)(lf - data) + 1 - passed);
                 passed = (size_t)(lf - data) + 1;
         }
 
@@ -150,6 +189,14 @@ relay_flush(Relay *relay, RelayWay *way, BufferPool *pool)
         way->scanned = way->scanned > sent ? way->scanned - sent : 0;
 }
 
+void
+relay_note_client(Relay *relay, const char *data, size_t size)
+{
+        if (G_UNLIKELY(relay->trace))
+                trace_bytes(relay->trace, TRACE_FROM_CLIENT, data, size);
+        agi_dialogue_reply(&relay->dialogue, data, size);
+}
+
 /* Takes what was just read: sends what may go, holds the rest. */
 static void
 relay_take(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPool *pool)
@@ -158,7 +205,9 @@ relay_take(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPoo
 
         way->bytes += size;
         if (way == &relay->to_server)
-                agi_dialogue_reply(&relay->dialogue, data, size);
+                relay_note_client(relay, data, size);
+        else if (G_UNLIKELY(relay->trace))
+                trace_bytes(relay->trace, TRACE_FROM_SERVER, data, size);
         if (way->dead)
                 return;
 
@@ -192,7 +241,7 @@ relay_pass_long_line(Relay *relay, RelayWay *way)
         if (way != &relay->to_client || way->passed > 0 || relay->dialogue.outstanding)
                 return false;
 
-        agi_dialogue_command(&relay->dialogue, buffer_data(&way->held), length);
+        relay_note_line(relay, buffer_data(&way->held), length);
         relay->in_long_line = true;
 
         return true;
@@ -219,17 +268,21 @@ relay_drop_tail(Relay *relay, BufferPool *pool)
         }
 }
 
-/* After a hang-up a reset is how many servers end: they close without reading the HANGUP. */
+/* After a hang-up or FAILURE a reset is how many servers end: they close without reading the HANGUP
+ * that follows. */
 static bool
 relay_may_reset(const Relay *relay)
 {
-        return relay->to_server.ended || relay->dialogue.hung_up;
+        return relay->to_server.ended || relay->dialogue.hung_up || relay->dialogue.failed;
 }
 
 /* The server's @error, or its end when that is 0. */
 static void
 relay_on_server_end(Relay *relay, int error, BufferPool *pool)
 {
+        if (error == 0 || relay_may_reset(relay))
+                relay_note_end(relay, RELAY_END_SERVER);
+
         if (error == 0) {
                 /* Anybody in between could have cut a line short. */
                 if (relay->server->truncated)
@@ -241,7 +294,7 @@ relay_on_server_end(Relay *relay, int error, BufferPool *pool)
                 relay->to_server.dead = true;
                 way_drop(&relay->to_server, pool);
         } else {
-                relay_fail_server(relay, pool, error);
+                relay_fail_server(relay, pool, error, RELAY_END_SERVER);
         }
 }
 
@@ -249,6 +302,7 @@ relay_on_server_end(Relay *relay, int error, BufferPool *pool)
 static void
 relay_on_client_end(Relay *relay, int error, BufferPool *pool)
 {
+        relay_note_end(relay, RELAY_END_CLIENT);
         relay->to_server.ended = true;
         if (error == 0)
                 return;
@@ -386,13 +440,14 @@ relay_run(Relay *relay, BufferPool *pool, gint64 now)
 }
 
 void
-relay_fail_server(Relay *relay, BufferPool *pool, int error)
+relay_fail_server(Relay *relay, BufferPool *pool, int error, RelayEnd by)
 {
         RelayWay *way = &relay->to_client;
 
         if (way->ended)
                 return;
 
+        relay_note_end(relay, by);
         relay->server_failed = true;
         relay->server_error = error;
         relay->server_failure = g_strdup(stream_get_failure(relay->server));
@@ -406,6 +461,7 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error)
                 if (!relay->at_line_start)
                         buffer_append(&way->held, pool, "\n", 1);
                 buffer_append(&way->held, pool, failure_line, strlen(failure_line));
+                relay->dialogue.failed = true;
         }
         way->passed = (uint32_t)buffer_length(&way->held);
         way->ended = true;
@@ -430,27 +486,20 @@ relay_is_half_ended(const Relay *relay)
         return relay->to_server.ended || (relay->to_client.ended && !relay_is_client_busy(relay));
 }
 
-/* What is left of @limit, which counts from @since. */
-static gint64
-time_left(gint64 limit, gint64 since, gint64 now)
-{
-        return limit == G_MAXINT64 ? G_MAXINT64 : MAX(limit - (now - since), 0);
-}
-
 gint64
 relay_get_limit(const Relay *relay, gint64 now)
 {
         const RouteSettings *route = relay->route;
-        gint64 limit = time_left(route->idle_timeout, relay->active, now);
+        gint64 limit = loop_time_left(route->idle_timeout, relay->active, now);
 
         if (relay_is_half_ended(relay))
-                limit = MIN(limit, time_left(RELAY_END_TIMEOUT, relay->active, now));
+                limit = MIN(limit, loop_time_left(RELAY_END_TIMEOUT, relay->active, now));
         if (!relay->has_keepalive)
-                limit = MIN(limit, time_left(RELAY_KEEPALIVE_AFTER, relay->started, now));
+                limit = MIN(limit, loop_time_left(RELAY_KEEPALIVE_AFTER, relay->started, now));
 
         /* While it isn't the server's turn, it may be by the next time. */
         return MIN(limit, relay_awaits_command(relay)
-                                  ? time_left(route->think_timeout, relay->active, now)
+                                  ? loop_time_left(route->think_timeout, relay->active, now)
                                   : route->think_timeout);
 }
 
@@ -473,6 +522,22 @@ relay_check_time(Relay *relay, gint64 now)
                 return RELAY_THINK;
 
         return RELAY_IN_TIME;
+}
+
+const char *
+relay_get_status(const Relay *relay)
+{
+        bool is_clients = relay->ended_by == RELAY_END_CLIENT;
+
+        /* A client that broke may have gone in any way, and bytes are not understood. */
+        if (!relay->dialogue.hung_up && !relay->dialogue.failed) {
+                if (relay->client_error && is_clients)
+                        return NULL;
+                if (!relay->whole_lines || relay->ended_by == RELAY_END_NONE)
+                        return NULL;
+        }
+
+        return agi_dialogue_get_status(&relay->dialogue, is_clients);
 }
 
 void

@@ -59,10 +59,23 @@ typedef struct RelayWay {
         uint64_t bytes;   /* received */
 } RelayWay;
 
+typedef struct Trace Trace;
+
+/* Who ended a session first, by ending or breaking his side, or by hanging up, or FAILURE. */
+typedef enum RelayEnd {
+        RELAY_END_NONE,
+        RELAY_END_CLIENT,
+        RELAY_END_SERVER,
+        RELAY_END_AGITATOR, /* a timeout, or the proxy's stop */
+} RelayEnd;
+
+#define RELAY_COMMAND_SIZE 48
+
 /* Embedded in its owner; all zero before relay_init(). */
 typedef struct Relay {
         Stream *client, *server;
         const RouteSettings *route;
+        Trace *trace; /* NULL: the dialogue isn't logged */
         RelayWay to_server, to_client;
         AgiDialogue dialogue;
         OnServerFailure on_server_failure;
@@ -76,22 +89,33 @@ typedef struct Relay {
         char *server_failure;   /* what says more than the server's errno; NULL when it says all */
         gint64 started, active; /* active: when either side last did something */
         bool has_keepalive;     /* the server's connection */
+        uint8_t ended_by;       /* RelayEnd */
+        uint8_t n_command;
+        char command[RELAY_COMMAND_SIZE]; /* beginning of the last line that the client was given */
 } Relay;
 
 /* Begins between @client and @server, which must stay where they are and be open, at @now. Bytes
- * that the client sent ahead are in relay->to_server.held, all of it passed. @route must outlive
- * it. */
+ * that the client sent ahead are in relay->to_server.held, all of it passed. @route and @trace
+ * (NULL: the dialogue isn't logged) must outlive it. */
 void relay_start(Relay *relay,
                  Stream *client,
                  Stream *server,
                  const RouteSettings *route,
+                 Trace *trace,
                  gint64 now);
+
+/* Looks at bytes from the client: to be called for what it sent ahead. */
+void relay_note_client(Relay *relay, const char *data, size_t size);
 
 /* Moves what can be moved: to be called after every event of either stream. */
 RelayResult relay_run(Relay *relay, BufferPool *pool, gint64 now);
 
-/* Gives the server up, as if it had broken with @error: to be followed by relay_run(). */
-void relay_fail_server(Relay *relay, BufferPool *pool, int error);
+/* Gives the server up, as if it had broken with @error, on behalf of @by: to be followed by
+ * relay_run(). */
+void relay_fail_server(Relay *relay, BufferPool *pool, int error, RelayEnd by);
+
+/* What AGISTATUS is to be, once it is over, as far as can be seen: NULL when it can't. */
+const char *relay_get_status(const Relay *relay);
 
 /* True while the client executes what it was given. */
 bool relay_is_client_busy(const Relay *relay);

@@ -16,11 +16,13 @@
 
 #include "net/stream.h"
 #include "proxy/answer.h"
+#include "proxy/ending.h"
 #include "proxy/greeting.h"
 #include "proxy/inbox.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
 #include "proxy/target.h"
+#include "proxy/trace.h"
 
 #define REPORT_TIMEOUT (1 * G_TIME_SPAN_SECOND) /* for the reply to AGITATOR_STATUS */
 #define LINGER_TIMEOUT (2 * G_TIME_SPAN_SECOND) /* for the client's end after ours */
@@ -57,6 +59,7 @@ struct Session {
         Answer answer;
         const char *report[2]; /* what a refusal says, NULL at its end */
         Record record;
+        Trace *trace; /* of what is said; NULL when nobody wants to see it */
 };
 
 typedef struct SessionStateRow {
@@ -68,8 +71,8 @@ typedef struct SessionStateRow {
 } SessionStateRow;
 
 static const SessionStateRow session_states[];
-
 static void session_advance(void *data);
+static void session_on_deadline(void *data);
 static void session_set_deadline(Session *session);
 
 static gint64
@@ -84,10 +87,21 @@ session_pool(const Session *session)
         return worker_get_pool(session->worker);
 }
 
-/* One step of this session, where Level=debug asks for it. */
+/* One step of this session, where Level=debug or Debug= asks for it. */
 #define session_debug(session, format, ...)                                                        \
         record_debug(&(session)->record, session_states[(session)->state].name, format,            \
                      ##__VA_ARGS__)
+
+/* From now on what is said is logged, if that is @wanted and isn't done yet. */
+static void
+session_trace(Session *session, bool wanted)
+{
+        if (G_LIKELY(!wanted) || session->trace)
+                return;
+
+        session->trace = trace_new(&session->record, session->settings);
+        trace_environment(session->trace, &session->inbox);
+}
 
 /* Nothing of the environment is needed any more. */
 static void
@@ -160,18 +174,21 @@ static SessionState
 reading_step(Session *session)
 {
         const Inbox *inbox = &session->inbox;
+        InboxResult result = inbox_read(&session->inbox, &session->client, session_pool(session));
 
-        switch (inbox_read(&session->inbox, &session->client, session_pool(session))) {
+        if (G_UNLIKELY(session->trace) && result != INBOX_WAIT)
+                trace_environment(session->trace, inbox);
+
+        switch (result) {
         case INBOX_WAIT:
                 return SESSION_READING;
         case INBOX_COMPLETE:
                 record_note_environment(&session->record, &inbox->env, buffer_data(&inbox->bytes));
                 return SESSION_CHOOSING;
         case INBOX_BAD:
-                session_debug(session, "the environment is beyond the limits");
-                return session_refuse(session, REFUSAL_BADREQUEST);
         case INBOX_CUT:
-                session_debug(session, "the environment was cut short");
+                session_debug(session, "the environment %s",
+                              result == INBOX_BAD ? "is beyond the limits" : "was cut short");
                 return session_refuse(session, REFUSAL_BADREQUEST);
         case INBOX_TLS:
                 return session_refuse_briefly(session, "TLS on a listener without it");
@@ -185,9 +202,9 @@ reading_step(Session *session)
 static gint64
 reading_get_limit(const Session *session)
 {
-        gint64 limit = session->refusal ? REPORT_TIMEOUT : session->settings->request_timeout;
-
-        return limit == FOREVER ? FOREVER : session->record.started + limit - session_now(session);
+        return loop_time_left(session->refusal ? REPORT_TIMEOUT
+                                               : session->settings->request_timeout,
+                              session->record.started, session_now(session));
 }
 
 static SessionState
@@ -205,7 +222,7 @@ session_play(Session *session, const AnswerSettings *answer)
         session_drop_inbox(session);
         target_leave(&session->target);
         answer_start(&session->answer, &session->client, (const char *const *)answer->commands,
-                     answer->failure);
+                     answer->failure, session->trace);
 
         return SESSION_ANSWERING;
 }
@@ -230,6 +247,7 @@ session_follow(Session *session, TargetResult result)
 {
         switch (result) {
         case TARGET_DIALING:
+                session_trace(session, session->target.server->is_debugged);
                 session_debug(session, "server %s", session->target.server->name);
                 return SESSION_DIALING;
         case TARGET_NONE:
@@ -259,6 +277,7 @@ choosing_step(Session *session)
                         return session_refuse(session, REFUSAL_NOROUTE);
 
                 session->record.route = session->route->name;
+                session_trace(session, session->route->is_debugged);
                 session->setup_end = now + MIN(session->route->setup_timeout, G_TIME_SPAN_DAY);
         }
 
@@ -293,10 +312,10 @@ session_begin_relay(Session *session)
 
         buffer_consume(&relay->to_server.held, pool, session->target.sent);
         relay->to_server.passed = (uint32_t)buffer_length(&relay->to_server.held);
-        relay_start(relay, &session->client, &session->server, session->route,
+        relay_start(relay, &session->client, &session->server, session->route, session->trace,
                     session_now(session));
         ahead = inbox_get_ahead(&session->inbox, &n);
-        agi_dialogue_reply(&relay->dialogue, ahead, n);
+        relay_note_client(relay, ahead, n);
         session_drop_inbox(session);
 
         return SESSION_RELAYING;
@@ -331,7 +350,7 @@ dialing_step(Session *session)
         while (next == SESSION_DIALING && stream_is_open(&session->server)) {
                 StreamResult result =
                         target_greet(&session->target, &session->inbox, session->settings,
-                                     &session->record.client, session->route,
+                                     session->record.client, session->route,
                                      &session->relay.to_server.held, session_pool(session));
                 int error =
                         result == STREAM_BROKEN ? stream_get_error(&session->server) : ECONNRESET;
@@ -380,13 +399,6 @@ dialing_expire(Session *session)
         g_clear_pointer(&session->target.failure, g_free);
 
         return SESSION_CHOOSING;
-}
-
-/* What is left of @limit, which counts from @since. */
-static gint64
-limit_left(gint64 limit, gint64 since, gint64 now)
-{
-        return limit == FOREVER ? FOREVER : MAX(limit - (now - since), 0);
 }
 
 /* relaying */
@@ -444,7 +456,7 @@ relaying_expire(Session *session)
         }
 
         /* After that nobody waits for what the client is still executing. */
-        relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT);
+        relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT, RELAY_END_AGITATOR);
         next = relaying_step(session);
 
         return next == SESSION_RELAYING ? SESSION_LINGERING : next;
@@ -472,7 +484,7 @@ answering_step(Session *session)
 static gint64
 answering_get_limit(const Session *session)
 {
-        return limit_left(session->route->idle_timeout, session->active, session_now(session));
+        return loop_time_left(session->route->idle_timeout, session->active, session_now(session));
 }
 
 static SessionState
@@ -511,6 +523,7 @@ session_close(Session *session)
 {
         Record *record = &session->record;
         BufferPool *pool = session_pool(session);
+        RecordEnd end;
 
         /* Who is told of the end, by a close or by the log, finds the places free. */
         session_drop_inbox(session);
@@ -520,16 +533,15 @@ session_close(Session *session)
         worker_bury(session->worker, session, session->refusal == REFUSAL_NONE);
         stream_close(&session->client);
 
-        record->commands = session->relay.dialogue.commands + session->answer.dialogue.commands;
+        trace_free(session->trace);
         record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
         record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
-        record_log(record, session->settings->log_sessions, session_now(session));
+        ending_find(&end, record, &session->relay, &session->answer);
+        record_log(record, &end, session->settings, session_now(session));
 
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);
 }
-
-static void session_on_deadline(void *data);
 
 static void
 session_set_deadline(Session *session)
@@ -548,13 +560,16 @@ static void
 session_enter(Session *session, SessionState state)
 {
         session_debug(session, "→ %s", session_states[state].name);
+        if (state >= SESSION_REFUSING)
+                record_note_state(&session->record, session_states[session->state].name);
         session->state = state;
 
         switch (state) {
         case SESSION_REFUSING:
                 target_leave(&session->target);
                 session_drop_inbox(session);
-                answer_start(&session->answer, &session->client, session->report, true);
+                answer_start(&session->answer, &session->client, session->report, true,
+                             session->trace);
                 break;
         case SESSION_LINGERING:
                 target_leave(&session->target);
@@ -615,10 +630,9 @@ session_new(Worker *worker,
         session->settings = settings_ref(settings);
         session->link.data = session;
         session->target.stream = &session->server;
-        session->record.id = worker_make_session_id(worker);
-        session->record.client = *client;
-        session->record.listener = listener ? listener->name : NULL;
-        session->record.started = session_now(session);
+        record_start(&session->record, worker_make_session_id(worker), client,
+                     listener ? listener->name : NULL, session_now(session));
+        session_trace(session, trace_is_wanted(settings, listener, client));
         agi_env_init(&session->inbox.env);
         stream_open(&session->client, fd, listener ? listener->credentials : NULL);
 
@@ -647,7 +661,7 @@ session_cut(Session *session)
         switch (session->state) {
         case SESSION_RELAYING:
                 session->relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
-                relay_fail_server(&session->relay, pool, ECANCELED);
+                relay_fail_server(&session->relay, pool, ECANCELED, RELAY_END_AGITATOR);
                 relay_run(&session->relay, pool, session_now(session));
                 break;
         case SESSION_GREETING:

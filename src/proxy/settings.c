@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "base/log-limit.h"
+
 static void
 listener_settings_free(void *data)
 {
@@ -93,6 +95,10 @@ settings_new(void)
         settings->log_target = LOG_TARGET_AUTO;
         settings->log_level = G_LOG_LEVEL_INFO;
         settings->log_sessions = LOG_SESSIONS_ALL;
+        settings->log_burst = LOG_LIMIT_BURST;
+        settings->log_interval = LOG_LIMIT_INTERVAL;
+        settings->log_redact = g_strsplit(SETTINGS_REDACT, ";", -1);
+        settings->log_debugged = address_ranges_new();
 
         settings->listeners = g_ptr_array_new_with_free_func(listener_settings_free);
         settings->servers = g_ptr_array_new_with_free_func(server_settings_free);
@@ -119,6 +125,8 @@ settings_unref(Settings *settings)
                 return;
 
         g_array_unref(settings->trust);
+        g_array_unref(settings->log_debugged);
+        g_strfreev(settings->log_redact);
         g_clear_pointer(&settings->routes_by_path, g_hash_table_unref);
         g_hash_table_unref(settings->listeners_by_name);
         g_hash_table_unref(settings->servers_by_name);

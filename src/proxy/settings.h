@@ -31,6 +31,9 @@ typedef enum OnServerFailure {
         ON_SERVER_FAILURE_CLOSE,
 } OnServerFailure;
 
+/* Names of variables whose values are secrets, by default. */
+#define SETTINGS_REDACT "*pin*;*pass*;*pwd*;*secret*;*authenticate*"
+
 typedef enum LogSessions {
         LOG_SESSIONS_ALL,
         LOG_SESSIONS_FAILED,
@@ -43,6 +46,7 @@ typedef struct ListenerSettings {
                               name */
         GArray *allow;     /* of AddressRange; empty allows everyone */
         bool tls;
+        bool is_debugged; /* its sessions are logged in full */
         CredentialsOptions tls_options;
         Credentials *credentials; /* NULL without TLS */
 } ListenerSettings;
@@ -56,6 +60,7 @@ typedef struct ServerSettings {
         bool tls;
         CredentialsOptions tls_options;
         Credentials *credentials; /* NULL without TLS */
+        bool is_debugged;         /* its sessions are logged in full */
         Server *server;           /* the live one; set by settings_finish() */
 } ServerSettings;
 
@@ -74,6 +79,7 @@ typedef struct RouteSettings {
         AnswerSettings
                 *answer;  /* Answer= without servers, Fallback= with them; borrowed; may be NULL */
         bool relay_bytes; /* Relay=bytes */
+        bool is_debugged; /* its sessions are logged in full */
         bool rewrite_host;
         OnServerFailure on_server_failure;
         gint64 setup_timeout, idle_timeout, think_timeout;
@@ -98,6 +104,10 @@ typedef struct Settings {
         LogTarget log_target;
         GLogLevelFlags log_level;
         LogSessions log_sessions;
+        unsigned log_burst; /* 0: no limit */
+        gint64 log_interval;
+        GStrv log_redact;     /* of patterns (agi/agi-redact.h) */
+        GArray *log_debugged; /* of AddressRange: clients whose sessions are logged in full */
 
         GPtrArray *listeners; /* of ListenerSettings, in the order written */
         GPtrArray *servers;   /* of ServerSettings */

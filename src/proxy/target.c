@@ -37,10 +37,14 @@ target_note_dial(Target *target, int error)
         if (!server_note_dial(target->server->server, error == 0))
                 return;
 
-        g_log_structured(G_LOG_DOMAIN, error ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_MESSAGE,
-                         "MESSAGE_ID", error ? LOG_ID_SERVER_DOWN : LOG_ID_SERVER_UP,
-                         "AGITATOR_SERVER", name, "MESSAGE", "server %s %s: %s", name,
-                         error ? "can't be reached" : "is back", error ? cause : "connected");
+        if (error)
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
+                                 LOG_ID_SERVER_DOWN, "AGITATOR_SERVER", name, "AGITATOR_ERROR",
+                                 cause, "MESSAGE", "server %s can't be reached: %s", name, cause);
+        else
+                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_SERVER_UP,
+                                 "AGITATOR_SERVER", name, "MESSAGE", "server %s is back: connected",
+                                 name);
 }
 
 /* Begins to connect to the next address. */

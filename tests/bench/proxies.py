@@ -295,11 +295,17 @@ stream {{
 class Agitator(Process):
     """The program under test; its listening socket is handed over as systemd would."""
 
+    @staticmethod
+    def has_journal():
+        """Something takes what is sent to the journal: journald, or journal.py."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            return probe.connect_ex('/run/systemd/journal/socket') == 0
+
     def __init__(self, directory, server, program, threads='auto', sessions='none'):
         super().__init__(directory)
         self.name = 'agitator' if threads == 'auto' else f'agitator-{threads}'
         if sessions != 'none':
-            self.name += '-logging'
+            self.name += '-journal'
         self.server = server
         self.program = program
         self.threads = threads
@@ -312,7 +318,7 @@ class Agitator(Process):
 Threads={self.threads}
 
 [Log]
-Target=console
+Target={'console' if self.sessions == 'none' else 'journal'}
 Sessions={self.sessions}
 
 [Listener plain]

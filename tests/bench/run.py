@@ -8,6 +8,7 @@ machine does meanwhile falls on all of them. data/doc/benchmarks.md tells how to
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -173,10 +174,11 @@ class Bench:
         }
         if options.agitator:
             program = pathlib.Path(options.agitator).resolve()
-            for threads in ('auto', '1'):
+            for threads, sessions in itertools.product(('auto', '1'), ('none', 'all')):
                 name = 'agitator' if threads == 'auto' else 'agitator-1'
-                candidates[name] = lambda place, threads=threads: proxies.Agitator(
-                    place, server, program, threads
+                name += '' if sessions == 'none' else '-journal'
+                candidates[name] = lambda place, threads=threads, sessions=sessions: (
+                    proxies.Agitator(place, server, program, threads, sessions)
                 )
         if options.go:
             candidates['go'] = lambda place: proxies.GoAgitator(place, server, options.go)
@@ -187,6 +189,8 @@ class Bench:
                 print(f'{name} is not installed and left out')
             elif name == 'nginx' and not proxies.Nginx.is_installed():
                 print('nginx with its stream module is not installed and left out')
+            elif name.endswith('-journal') and not proxies.Agitator.has_journal():
+                print(f'{name} is left out: there is no journal (see journal.py)')
             else:
                 proxy = candidates[name](directory / name)
                 self.proxies.append(proxy)

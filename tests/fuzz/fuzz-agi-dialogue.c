@@ -61,7 +61,7 @@ model_line(Model *model)
                 model->outstanding = false;
                 model->replies++;
         } else if (is_hangup(model->line)) {
-                model->hung_up = true;
+                model->hung_up |= !model->failed;
         } else if (model->outstanding && g_str_has_prefix(line, "520-")) {
                 model->in_usage = true;
         } else if (model->outstanding && begins_with_code(line) && line[0] != '1') {

@@ -64,7 +64,8 @@ class Load(TlsTest):
         self.start_secure(server_group('one', self.held.address),
                           group('Answer', 'a', 'Commands=NOOP'), route_group('all', '*', 'one'),
                           route_group('new', 'new', [], 'Answer=a'),
-                          proxy=['Threads=1', 'RequestTimeout=3s'], log=['Sessions=all'])
+                          proxy=['Threads=1', 'RequestTimeout=3s'],
+                          log=['Sessions=all', 'RateLimitBurst=infinity'])
         client = self.connect_tls(self.context)
         client.send(environment())
         session = self.held.accept()

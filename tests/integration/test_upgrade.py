@@ -12,6 +12,7 @@ from harness import tap
 from harness.asterisk import PretendAsterisk
 from harness.case import Config, group, IntegrationTest, route_group, server_group
 from harness.connection import is_refused
+from harness.proxy import Adopted
 from harness.waiting import wait_until
 
 
@@ -272,6 +273,7 @@ class Upgrade(IntegrationTest):
     # Together with other signals
 
     def test_upgrade_and_reload_at_once(self):
+        Adopted.adopt_all()
         self.start_held()
         for first, second in ((signal.SIGHUP, signal.SIGUSR2), (signal.SIGUSR2, signal.SIGHUP)):
             mark = self.proxy.notices.mark()
@@ -344,6 +346,18 @@ class Upgrade(IntegrationTest):
         self.assert_relayed(*old)
         self.assert_ends(*old)
         self.assertEqual(before.wait(30), 0)
+        self.proxy.expected_status = -signal.SIGKILL
+
+    def test_stop_after_the_death_of_the_new_process_cuts(self):
+        """A service manager that starts it anew waits for the old one while nobody accepts."""
+        self.start_held()
+        client, _ = self.open_session(self.server)
+        before = self.proxy.upgrade()
+        self.proxy.process.kill()
+        self.proxy.process.wait()
+        before.send_signal(signal.SIGTERM)
+        self.assertEqual(client.read_to_end(), b'FAILURE\n')
+        self.assertEqual(before.wait(5), 0)
         self.proxy.expected_status = -signal.SIGKILL
 
     def test_watchdog_is_fed_by_the_new_process(self):

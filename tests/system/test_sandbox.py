@@ -5,7 +5,7 @@
 import json
 import os
 
-from harness.case import group, route_group, server_group
+from harness.case import route_group, server_group
 from harness.names import NameServer
 from harness.server import PretendServer, serve
 from harness.service import SERVICE, ServiceTest, SOCKET, TLS_ADDRESS, TLS_SOCKET
@@ -16,10 +16,6 @@ PIN = '918273'
 TOKENS = '/var/lib/agitator/tokens'
 
 
-def tls_group(*lines):
-    return group('Listener', 'tls', 'TLS=yes', *lines)
-
-
 class Keys(ServiceTest):
     """Certificates and private keys, wherever they are."""
 
@@ -27,13 +23,13 @@ class Keys(ServiceTest):
         super().setUp()
         self.ca = self.make_authority()
         self.server = self.make_server()
-        self.rules = [server_group('one', self.server.address), route_group('all', '*', 'one')]
+        self.rules = self.to_one(self.server)
 
     def test_files(self):
         """Both sockets at once, each with its listener."""
         self.give_key(self.ca.issue('server'), mode=0o644)
         self.service.write_config(*self.rules,
-                                  tls_group('Certificate=/etc/agitator/tls/cert.pem',
+                                  self.tls_listener('Certificate=/etc/agitator/tls/cert.pem',
                                             'PrivateKey=/etc/agitator/tls/key.pem'))
         self.service.start(SOCKET, TLS_SOCKET)
         self.assertEqual(self.service.show('ActiveState'), 'inactive')
@@ -47,7 +43,7 @@ class Keys(ServiceTest):
         self.machine.run('chgrp', 'ssl-cert', '/etc/agitator/tls/key.pem')
         self.service.drop_in('SupplementaryGroups=ssl-cert')
         self.service.write_config(*self.rules,
-                                  tls_group('Listen=%s:%d' % TLS_ADDRESS,
+                                  self.tls_listener('Listen=%s:%d' % TLS_ADDRESS,
                                             'Certificate=/etc/agitator/tls/cert.pem',
                                             'PrivateKey=/etc/agitator/tls/key.pem'))
         self.service.start()
@@ -58,23 +54,23 @@ class Keys(ServiceTest):
         self.give_key(self.ca.issue('server'), mode=0o600)
         lines = ['Listen=%s:%d' % TLS_ADDRESS, 'Certificate=/etc/agitator/tls/cert.pem']
         self.service.write_config(*self.rules,
-                                  tls_group(*lines, 'PrivateKey=/etc/agitator/tls/key.pem'))
+                                  self.tls_listener(*lines, 'PrivateKey=/etc/agitator/tls/key.pem'))
         run = self.machine.run('systemctl', 'start', SERVICE, check=False)
         self.assertNotEqual(run.returncode, 0)
         self.assertRegex(self.service.status(), r'\[Listener tls\] PrivateKey=.*permission denied')
         self.machine.run('systemctl', 'reset-failed')
 
         self.service.drop_in('LoadCredential=key.pem:/etc/agitator/tls/key.pem')
-        self.service.write_config(*self.rules, tls_group(*lines, 'PrivateKey=key.pem'))
+        self.service.write_config(*self.rules, self.tls_listener(*lines, 'PrivateKey=key.pem'))
         self.service.start()
+        self.assert_success(self.call_tls(self.ca))
+        self.assertEqual(self.service.reload().returncode, 0)
         self.assert_success(self.call_tls(self.ca))
 
     def start_wrapping(self, *lines):
         """A server that speaks TLS, and has to show that it is the one."""
         server = self.make_server(make_session=server_sessions(server_context(self.ca.issue('server'))))
-        self.service.write_config(
-            server_group('one', server.address, 'TLS=yes', 'TLSName=localhost', *lines),
-            route_group('all', '*', 'one'))
+        self.service.write_config(*self.to_one(server, 'TLS=yes', 'TLSName=localhost', *lines))
         self.service.start()
 
     def give_authority(self):
@@ -115,8 +111,8 @@ class Token(ServiceTest):
         server = self.make_server()
         self.service.drop_in('Environment=SOFTHSM2_CONF=/etc/agitator/softhsm2.conf')
         self.service.write_config(
-            server_group('one', server.address), route_group('all', '*', 'one'),
-            tls_group('Certificate=pkcs11:token=box;object=server;type=cert',
+            *self.to_one(server),
+            self.tls_listener('Certificate=pkcs11:token=box;object=server;type=cert',
                       f'PrivateKey=pkcs11:token=box;object=server;type=private?pin-value={PIN}'))
         self.service.start(TLS_SOCKET)
         self.service.start()
@@ -185,8 +181,8 @@ class Sockets(ServiceTest):
         ca = self.make_authority()
         self.give_key(ca.issue('server'), mode=0o644)
         self.service.write_config(
-            server_group('one', self.make_server().address), route_group('all', '*', 'one'),
-            tls_group('Certificate=/etc/agitator/tls/cert.pem',
+            *self.to_one(self.make_server()),
+            self.tls_listener('Certificate=/etc/agitator/tls/cert.pem',
                       'PrivateKey=/etc/agitator/tls/key.pem'))
         self.service.start(TLS_SOCKET)
         for host in '127.0.0.1', '::1':

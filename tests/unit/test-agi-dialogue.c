@@ -112,8 +112,9 @@ test_nothing_is_outstanding_after_failure(void)
         g_assert_false(dialogue.outstanding);
         g_assert_cmpuint(dialogue.commands, ==, 0);
 
+        /* Which is what the client says to that, and no hang-up of the caller's. */
         reply(&dialogue, "HANGUP\n");
-        g_assert_true(dialogue.hung_up);
+        g_assert_false(dialogue.hung_up);
 }
 
 static void
@@ -393,6 +394,78 @@ read_sample(const char *name)
         return text;
 }
 
+/* Of a dialogue in which '>' begins a command, '!' is the server's end, '.' the client's, and all
+ * else comes from the client. */
+static const struct {
+        const char *status;
+        const char *lines[6];
+} statuses[] = {
+        { "SUCCESS", { ">NOOP\n", "200 result=0\n", "!" } },
+        { "SUCCESS", { ">NOOP\n", "200 result=0\n", "!", "HANGUP\n" } },
+        { "SUCCESS", { ">NOOP\n", "!", "200 result=0\n", "HANGUP\n" } },
+        { "SUCCESS", { "!" } },
+        /* The caller hangs up, in the middle of a command or not. */
+        { "HANGUP", { ">NOOP\n", "200 result=0\n", "HANGUP\n", "!", "HANGUP\n" } },
+        { "HANGUP", { ">STREAM FILE x \"\"\n", "200 result=-1 endpos=0\n", "HANGUP\n", "!" } },
+        { "HANGUP", { ">NOOP\n", "." } },
+        /* What the server says, or what fails. */
+        { "FAILURE", { ">FAILURE\n", "HANGUP\n", "!" } },
+        { "FAILURE", { "HANGUP\n", ">failure\n", "." } },
+        { "FAILURE", { ">STREAM FILE x \"\"\n", "200 result=-1 endpos=0\n", "!", "HANGUP\n" } },
+        { "FAILURE", { ">STREAM FILE x \"\"\n", "!", "200 result=-1\n", "HANGUP\n" } },
+        { "FAILURE",
+          { ">STREAM FILE x \"\"\n", "200 result=-1\n", ">NOOP\n", "200 result=0\n", "HANGUP\n",
+            "!" } },
+        /* What only looks like it. */
+        { "SUCCESS", { ">GET DATA x\n", "200 result=-12\n", "!" } },
+        { "SUCCESS", { ">GET DATA x\n", "200 result=-1x\n", "!" } },
+        { "SUCCESS", { ">EXEC Wait 1\n", "200 result=-1\n", "!" } },
+        { "SUCCESS", { ">  exec Wait 1\n", "200 result=-1\n", "!" } },
+        { "SUCCESS", { ">CHANNEL STATUS SIP/x\n", "200 result=-1\n", "!" } },
+        { "SUCCESS", { ">HANGUP SIP/x\n", "200 result=-1\n", "!" } },
+        { "SUCCESS", { ">NOOP\n", "510 Invalid or unknown command\n", "!" } },
+        { "FAILURE", { ">EXECUTE\n", "200 result=-1\n", "!" } },
+};
+
+static void
+test_status(void)
+{
+        for (size_t i = 0; i < G_N_ELEMENTS(statuses); i++) {
+                bool is_clients = false;
+                AgiDialogue dialogue;
+
+                agi_dialogue_init(&dialogue);
+                for (size_t j = 0; j < 6 && statuses[i].lines[j]; j++) {
+                        const char *line = statuses[i].lines[j];
+
+                        if (*line == '>')
+                                command(&dialogue, line + 1);
+                        else if (*line == '!')
+                                agi_dialogue_end(&dialogue);
+                        else if (*line == '.')
+                                is_clients = true;
+                        else
+                                reply(&dialogue, line);
+                }
+                g_test_message("%zu: %s", i, statuses[i].lines[0]);
+                g_assert_cmpstr(agi_dialogue_get_status(&dialogue, is_clients), ==,
+                                statuses[i].status);
+        }
+}
+
+static void
+test_own_hangup(void)
+{
+        AgiDialogue dialogue = asked();
+
+        command(&dialogue, "HANGUP\n");
+        g_assert_true(dialogue.hangs_up);
+        command(&dialogue, "exec hangup\n");
+        g_assert_true(dialogue.hangs_up);
+        command(&dialogue, "EXEC HangupCause x\n");
+        g_assert_false(dialogue.hangs_up);
+}
+
 static void
 assert_sample_is_replied_to(const char *name)
 {
@@ -456,6 +529,8 @@ main(int argc, char **argv)
         g_test_add_func("/agi-dialogue/pieces-agree-with-the-whole",
                         test_pieces_agree_with_the_whole);
         g_test_add_func("/agi-dialogue/recorded-sessions", test_recorded_sessions);
+        g_test_add_func("/agi-dialogue/status", test_status);
+        g_test_add_func("/agi-dialogue/server-hangs-up", test_own_hangup);
 
         return g_test_run();
 }

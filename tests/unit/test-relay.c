@@ -40,7 +40,7 @@ fixture_set_up(Fixture *fixture, const void *data)
         fixture->pool = buffer_pool_new();
         open_pair(&fixture->client, &fixture->client_fd);
         open_pair(&fixture->server, &fixture->server_fd);
-        relay_start(&fixture->relay, &fixture->client, &fixture->server, route, 0);
+        relay_start(&fixture->relay, &fixture->client, &fixture->server, route, NULL, 0);
 }
 
 static void
@@ -225,7 +225,7 @@ test_failed_server_tells_failure(Fixture *fixture, const void *data)
 {
         server_says(fixture, "ONE\nTWO\nSET VARIABLE X par");
         client_gets(fixture, "ONE\n");
-        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET);
+        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET, RELAY_END_SERVER);
         run(fixture);
         client_gets(fixture, "TWO\nFAILURE\n");
         expect_end(fixture->client_fd);
@@ -246,7 +246,7 @@ test_failed_server_leaves_an_idle_client(Fixture *fixture, const void *data)
 {
         server_says(fixture, "ONE\nSET VARIABLE X par");
         client_gets(fixture, "ONE\n");
-        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET);
+        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET, RELAY_END_SERVER);
         run(fixture);
         client_gets(fixture, "FAILURE\n");
         g_assert_cmpint(fixture->result, ==, RELAY_RUNNING);
@@ -319,7 +319,7 @@ static void
 test_failure_is_not_glued_to_a_partial_line(Fixture *fixture, const void *data)
 {
         server_says(fixture, "SET VARIABLE X ab");
-        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET);
+        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET, RELAY_END_SERVER);
         run(fixture);
         client_gets(fixture, "SET VARIABLE X ab\nFAILURE\n");
 }
@@ -328,7 +328,7 @@ static void
 test_failed_server_resets(Fixture *fixture, const void *data)
 {
         server_says(fixture, "ONE\nTWO\nTHR");
-        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET);
+        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET, RELAY_END_SERVER);
         run(fixture);
         client_gets(fixture, "ONE\nTWO\n");
         g_assert_cmpint(fixture->result, ==, RELAY_ENDED);
@@ -340,7 +340,7 @@ test_server_that_ended_does_not_fail(Fixture *fixture, const void *data)
 {
         shutdown(fixture->server_fd, SHUT_WR);
         run(fixture);
-        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET);
+        relay_fail_server(&fixture->relay, fixture->pool, ECONNRESET, RELAY_END_SERVER);
         g_assert_false(fixture->relay.server_failed);
         expect_end(fixture->client_fd);
 }

@@ -123,9 +123,13 @@ test_defaults_as_in_the_table(Fixture *fixture, const void *data)
         written = load_text(fixture, dump);
         g_assert_cmpmem(implied, offsetof(Settings, trust), written, offsetof(Settings, trust));
         g_assert_cmpmem(&implied->report_status,
-                        offsetof(Settings, listeners) - offsetof(Settings, report_status),
+                        offsetof(Settings, log_redact) - offsetof(Settings, report_status),
                         &written->report_status,
-                        offsetof(Settings, listeners) - offsetof(Settings, report_status));
+                        offsetof(Settings, log_redact) - offsetof(Settings, report_status));
+        g_assert_cmpuint(g_strv_length(implied->log_redact), >, 0);
+        g_assert_true(g_strv_equal((const char *const *)implied->log_redact,
+                                   (const char *const *)written->log_redact));
+        g_assert_cmpuint(written->log_debugged->len, ==, 0);
         g_assert_cmpuint(written->trust->len, ==, 0);
 
         for (unsigned i = 0; i < 2; i++) {
@@ -161,7 +165,9 @@ test_proxy_and_log(Fixture *fixture, const void *data)
                 "OnServerFailure=reset\nRequestTimeout=5\nConnectTimeout=500ms\n"
                 "SetupTimeout=1min 30s\nIdleTimeout=1h30min\nThinkTimeout=1d\n"
                 "StopTimeout=infinity\nResolveInterval=5min\n"
-                "[Log]\nTarget=console\nLevel=error\nSessions=failed\n" REST);
+                "[Log]\nTarget=console\nLevel=error\nSessions=failed\n"
+                "RateLimitBurst=7\nRateLimitInterval=1min\n"
+                "Redact=*PIN;card?\nDebug=route:rest;listener:in;client:10.0.0.0/8\n" REST);
 
         g_assert_cmpuint(settings->threads, ==, 3);
         g_assert_cmpuint(settings->max_sessions, ==, 500);
@@ -180,6 +186,13 @@ test_proxy_and_log(Fixture *fixture, const void *data)
         g_assert_cmpint(settings->log_target, ==, LOG_TARGET_CONSOLE);
         g_assert_cmpint(settings->log_level, ==, G_LOG_LEVEL_CRITICAL);
         g_assert_cmpint(settings->log_sessions, ==, LOG_SESSIONS_FAILED);
+        g_assert_cmpuint(settings->log_burst, ==, 7);
+        g_assert_cmpint(settings->log_interval, ==, G_TIME_SPAN_MINUTE);
+        g_assert_true(g_strv_equal((const char *const *)settings->log_redact,
+                                   (const char *const[]){ "*PIN", "card?", NULL }));
+        g_assert_true(((RouteSettings *)settings->routes->pdata[0])->is_debugged);
+        g_assert_true(((ListenerSettings *)settings->listeners->pdata[0])->is_debugged);
+        g_assert_cmpuint(settings->log_debugged->len, ==, 1);
 }
 
 static void

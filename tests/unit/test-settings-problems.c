@@ -117,6 +117,23 @@ static const Case cases[] = {
           "6: [Server s] Weight=: '1001' is not allowed. Allowed: a number from 1 to 1000\n"
           "7: [Server s] MaxSessions=: '0' is not allowed. Allowed: a number from 1 to 10000000, "
           "or infinity\n" },
+        { "redact", "[Log]\nRedact=*pin*;pass.*;$x\n" REST,
+          "2: [Log] Redact=: 'pass.*' is no pattern for names: write letters, digits, '_' and "
+          "'-', with * for any of them and ? for one\n"
+          "2: [Log] Redact=: '$x' is no pattern for names: write letters, digits, '_' and '-', "
+          "with * for any of them and ? for one\n" },
+        { "debug",
+          "[Log]\nDebug=route:res;server:x;listener:in client:10.0.0.0/8;menu;client:h\n" REST,
+          "2: [Log] Debug=: There is no group [Route res]; did you mean rest?\n"
+          "2: [Log] Debug=: There is no group [Server x]\n"
+          "2: [Log] Debug=: 'menu' is not allowed. Write route:NAME, server:NAME, listener:NAME or "
+          "client:ADDRESS\n"
+          "2: [Log] Debug=: 'h' is not a range of addresses: write ADDRESS, ADDRESS/BITS or unix, "
+          "without a port\n" },
+        { "rate-limit", "[Log]\nRateLimitBurst=0\nRateLimitInterval=10ms\n" REST,
+          "2: [Log] RateLimitBurst=: '0' is not allowed. Allowed: a number from 1 to 10000000, or "
+          "infinity\n"
+          "3: [Log] RateLimitInterval=: '10ms' is not allowed. Allowed: from 1s to 1d\n" },
         { "time-text",
           "[Proxy]\nConnectTimeout=5m\nIdleTimeout=soon\nStopTimeout=\nSetupTimeout=1.5s\n"
           "RequestTimeout=5 3s\nThinkTimeout=99999999999999999999\nResolveInterval=s\n" REST,

@@ -110,10 +110,17 @@ class ServiceTest(SystemTest):
         self.service = self.proxy = Service(machine)
         self.proxies.append(self.service)
 
-    def start_one_server(self, server, *units, proxy=(), **options):
-        """Every request goes to one server."""
-        self.service.write_config(server_group('one', server.address),
-                                  route_group('all', '*', 'one'), proxy=proxy, **options)
+    @staticmethod
+    def to_one(server, *lines):
+        """Groups by which every request goes to one server."""
+        return server_group('one', server.address, *lines), route_group('all', '*', 'one')
+
+    @staticmethod
+    def tls_listener(*lines):
+        return group('Listener', 'tls', 'TLS=yes', *lines)
+
+    def start_one_server(self, server, *units, **options):
+        self.service.write_config(*self.to_one(server), **options)
         self.service.start(*units)
 
     def make_authority(self):

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * GLib calls a writer with fields that live on the stack of whoever logs; a record outlives them.
+ */
+
+#include "base/log-record.h"
+
+#include <string.h>
+
+bool
+log_field_is_text(const GLogField *field)
+{
+        return field->length != 0 && field->value;
+}
+
+size_t
+log_field_get_length(const GLogField *field)
+{
+        return field->length < 0 ? strlen(field->value) : (size_t)field->length;
+}
+
+const GLogField *
+log_field_find(const GLogField *fields, size_t n_fields, const char *key)
+{
+        for (size_t i = 0; i < n_fields; i++)
+                if (strcmp(fields[i].key, key) == 0)
+                        return &fields[i];
+
+        return NULL;
+}
+
+static char *
+record_add(LogRecord *record, const GLogField *field, char *bytes)
+{
+        size_t key = strlen(field->key) + 1, value = log_field_get_length(field);
+
+        record->fields[record->n_fields++] = (GLogField){
+                .key = memcpy(bytes, field->key, key),
+                .value = memcpy(bytes + key, field->value, value),
+                .length = (gssize)value,
+        };
+        bytes[key + value] = '\0';
+
+        return bytes + key + value + 1;
+}
+
+static const char *
+record_priority(GLogLevelFlags level)
+{
+        return level & G_LOG_LEVEL_ERROR                              ? "3"
+               : level & (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING) ? "4"
+               : level & G_LOG_LEVEL_MESSAGE                          ? "5"
+               : level & G_LOG_LEVEL_INFO                             ? "6"
+                                                                      : "7";
+}
+
+LogRecord *
+log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
+{
+        size_t size = sizeof(LogRecord) + (n_fields + 2) * sizeof(GLogField);
+        bool has_priority = false;
+        LogRecord *record;
+        char *bytes;
+
+        for (size_t i = 0; i < n_fields; i++)
+                if (log_field_is_text(&fields[i]))
+                        size += strlen(fields[i].key) + log_field_get_length(&fields[i]) + 2;
+
+        record = g_try_malloc(size);
+        if (!record)
+                return NULL;
+
+        *record = (LogRecord){ .size = size, .time = g_get_real_time(), .level = level };
+        bytes = (char *)&record->fields[n_fields + 2];
+
+        for (size_t i = 0; i < n_fields; i++) {
+                if (!log_field_is_text(&fields[i]))
+                        continue;
+                if (strcmp(fields[i].key, "PRIORITY") == 0)
+                        has_priority = true;
+                bytes = record_add(record, &fields[i], bytes);
+        }
+        g_assert(bytes == (char *)record + size);
+
+        /* g_log_structured_array() adds none. */
+        if (!has_priority)
+                record->fields[record->n_fields++] =
+                        (GLogField){ "PRIORITY", record_priority(level), 1 };
+        record->fields[record->n_fields++] =
+                (GLogField){ "SYSLOG_IDENTIFIER", G_LOG_DOMAIN, strlen(G_LOG_DOMAIN) };
+
+        return record;
+}
+
+void
+log_record_free_all(LogRecord *records)
+{
+        while (records) {
+                LogRecord *next = records->next;
+
+                g_free(records);
+                records = next;
+        }
+}
