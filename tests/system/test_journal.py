@@ -256,7 +256,7 @@ class Questions(JournalTest):
         server = self.make_server(behave)
         self.start_menu(server, log=['RateLimitBurst=5', 'RateLimitInterval=1h'])
         well = self.call_as()
-        broken = self.call_as('agi://h/menu/broken')
+        self.call_as('agi://h/menu/broken')
         hung_up = self.call(block=environment('agi://h/menu/hung-up', uniqueid='17.4'),
                             reply=lambda command: b'200 result=-1\nHANGUP\n')
         hung_up.wait()
@@ -289,8 +289,7 @@ class Questions(JournalTest):
         text = answer('one call', **{'1763885000.17': well})
         self.assertIn('AGITATOR_LAST_COMMAND=NOOP well', text)
         self.assertEqual(text.count('MESSAGE_ID='), 1)
-        self.assertIn(well.encode() and session, answer('its session',
-                                                        **{'660ee5fde5ba500': session}))
+        self.assertIn(session, answer('its session', **{'660ee5fde5ba500': session}))
         text = answer('failed today')
         self.assertEqual(len(text.splitlines()), 1 + 5 + 1)
         text = answer('for each server')
@@ -298,7 +297,7 @@ class Questions(JournalTest):
         text = answer('Since when')
         self.assertRegex(text, r"server ivr-1 can't be reached: Connection refused")
         text = answer('broke off')
-        for part in ('AGITATOR_LAST_COMMAND=STREAM FILE tt-weasels', 'AGITATOR_UNIQUEID=' + broken,
+        for part in ('AGITATOR_LAST_COMMAND=STREAM FILE tt-weasels',
                      'AGITATOR_ERROR=Connection reset by peer'):
             self.assertIn(part, text)
         text = answer('hung up')
