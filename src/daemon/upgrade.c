@@ -2,8 +2,8 @@
 /*
  * An attempt: workers learn that their descriptors are about to be shared, the successor is
  * started, workers learn that they are alone again, and the successor says how it went, or ends, or
- * takes too long. The steps don't overlap with those of another attempt: a failure is told only
- * when workers are through.
+ * takes too long. Steps don't overlap, neither with those that follow a success nor with those of
+ * another attempt: how it went is told only when workers are through.
  */
 
 #include "daemon/upgrade.h"
@@ -25,6 +25,7 @@ struct Upgrade {
         guint timer;
         char *failure; /* why this attempt will have failed; NULL: it has not, or nobody knows */
         bool is_going_on;
+        bool is_ready;   /* the successor */
         bool is_sharing; /* workers are on their way into it, or out of it */
 };
 
@@ -63,6 +64,18 @@ upgrade_fail(Upgrade *upgrade, const char *reason)
         upgrade->funcs->failed(why, upgrade->data);
 }
 
+static void
+upgrade_succeed(Upgrade *upgrade)
+{
+        g_clear_handle_id(&upgrade->timer, g_source_remove);
+        upgrade->is_ready = true;
+        if (upgrade->is_sharing)
+                return;
+
+        upgrade->is_going_on = false;
+        upgrade->funcs->ready(upgrade->data);
+}
+
 static gboolean
 upgrade_on_timeout(void *data)
 {
@@ -83,11 +96,8 @@ upgrade_on_message(HandoverMessage message, const char *text, void *data)
 
         switch (message) {
         case HANDOVER_READY:
-                if (!upgrade->is_going_on)
-                        break;
-                g_clear_handle_id(&upgrade->timer, g_source_remove);
-                upgrade->is_going_on = false;
-                upgrade->funcs->ready(upgrade->data);
+                if (upgrade->is_going_on)
+                        upgrade_succeed(upgrade);
                 break;
         case HANDOVER_FAILED:
                 g_free(upgrade->failure);
@@ -119,8 +129,13 @@ upgrade_on_unshared(void *data)
         Upgrade *upgrade = data;
 
         upgrade->is_sharing = false;
-        if (upgrade->is_going_on && !upgrade->successor)
+        if (!upgrade->is_going_on)
+                return;
+
+        if (!upgrade->successor)
                 upgrade_fail(upgrade, NULL);
+        else if (upgrade->is_ready)
+                upgrade_succeed(upgrade);
 }
 
 /* Workers know that the descriptors are shared for a moment. */
@@ -157,6 +172,7 @@ upgrade_start(Upgrade *upgrade)
         g_assert(!upgrade->is_going_on && !upgrade->successor);
 
         upgrade->is_going_on = true;
+        upgrade->is_ready = false;
         if (getpid() == 1) {
                 g_idle_add(upgrade_refuse_for_process_1, upgrade);
                 return;

@@ -19,21 +19,17 @@ EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
 
 
+# Standard input and output by their numbers, since Python has no sys.stdin where it is closed.
+
+
 def read(path):
-    if path == '-':
-        return sys.stdin.buffer.read(SIZE_MAX + 1)
-    with open(path, 'rb') as file:
+    with open(0 if path == '-' else path, 'rb', closefd=path != '-') as file:
         return file.read(SIZE_MAX + 1)
 
 
 def write_stdout(data):
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except OSError:
-        # Or the interpreter tries once more at its end, and complains in its own words.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise
+    with open(1, 'wb', closefd=False) as file:
+        file.write(data)
 
 
 def write_new(path, data, mode=None):
@@ -93,7 +89,10 @@ def parse_arguments(arguments, version):
 
 
 def complain(line):
-    print(line, file=sys.stderr)
+    try:
+        os.write(2, (line + '\n').encode(sys.getfilesystemencoding(), 'backslashreplace'))
+    except OSError:
+        pass  # nobody listens, but for who reads the exit status
 
 
 def run(options, version):

@@ -118,7 +118,8 @@ class Converter:
         text, log = self.text, self.general['log']
         text.group('Log')
         if log == 'syslog':
-            text.comment('Syslog gets it from the journal, where it is set up to do so.')
+            text.comment('Syslog gets it from the journal. Where there is none write Target=console, and a '
+                         'group [Syslog NAME] with Address=unix:/dev/log and Facility=user.')
             text.key('Target', 'journal')
         else:
             if log not in ('', 'stderr'):
@@ -174,7 +175,7 @@ class Converter:
         if plain:
             self.say_listen('plain', 'listen', plain)
         if self.general['tls_listen']:
-            self.say_listen('secure', 'tls_listen', secure)
+            self.say_listen('tls', 'tls_listen', secure)
             self.say_certificate()
         elif self.general['tls_cert'] or self.general['tls_key']:
             self.text.remark('tls_cert and tls_key had no effect, as tls_listen was empty.')

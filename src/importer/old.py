@@ -20,6 +20,9 @@ SIZE_MAX = 16 * 1024 * 1024
 INT64 = range(-2 ** 63, 2 ** 63)
 UINT16 = range(2 ** 16)
 
+# As a.a.a.a, on which tomllib spends the square of their number.
+TOO_MANY_PARTS = re.compile(r'''(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}''')
+
 # What each key holds. One that is missing was '', 0 or false, whatever the sample of the Go program
 # has for it.
 GENERAL = {
@@ -77,8 +80,10 @@ def parse(text):
 
 
 def parse_or_refuse(text):
-    if re.search(r'^\[(?:Proxy|Log|(?:Listener|Server|Route|Answer) [\w.-]+)\]', text, re.M | re.A):
+    if re.search(r'^\[(?:Proxy|Log|(?:Listener|Server|Route|Answer|Syslog) [\w.-]+)\]', text, re.M | re.A):
         raise Refused(say(0, '', _('This looks like a configuration of this agitator already')))
+    if TOO_MANY_PARTS.search(text):
+        raise Refused(say(0, '', _('A key has too many parts')))
     try:
         return parse(text)
     except tomllib.TOMLDecodeError as error:

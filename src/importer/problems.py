@@ -76,8 +76,8 @@ class Locator:
     written, and each guess is tested: with that line, and not before it, the key is there."""
 
     KEY = r'''(?:[\w-]+|"[^"\\]*"|'[^']*')'''
-    KEYS = rf'\s*({KEY}(?:\s*\.\s*{KEY})*)\s*'
-    LINE = re.compile(rf'\s*(?:\[\[{KEYS}\]\]|\[{KEYS}\]|{KEYS}=)', re.A)
+    KEYS = rf'({KEY}(?:\s*\.\s*{KEY})*)\s*'
+    LINE = re.compile(rf'\[\[\s*{KEYS}\]\]|\[\s*{KEYS}\]|{KEYS}=', re.A)
 
     def __init__(self, text, parse):
         self.lines = text.split('\n')
@@ -88,7 +88,7 @@ class Locator:
     def guess(self):
         self.places, current, counts = {}, (), {}
         for number, line in enumerate(self.lines, 1):
-            match = self.LINE.match(line)
+            match = self.LINE.match(line.strip())
             if not match:
                 continue
             array, table, assignment = match.groups()

@@ -86,13 +86,14 @@ name_on_result(AddressList *addresses, const GError *error, void *data)
         Name *name = data;
         Names *names = name->names;
 
-        name_note_result(name, error);
         if (addresses) {
                 address_list_unref(name->addresses);
                 name->addresses = address_list_ref(addresses);
                 if (names->published)
                         server_set_addresses(name->server->server, addresses);
         }
+        /* Only now, for who reads it expects the next call to get there. */
+        name_note_result(name, error);
 
         if (--names->pending > 0)
                 return;

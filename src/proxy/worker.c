@@ -70,6 +70,7 @@ shared_open_spare(WorkerShared *shared)
 {
         if (shared->spare_fd < 0)
                 shared->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        __atomic_store_n(&shared->lacks_spare, shared->spare_fd < 0, __ATOMIC_RELAXED);
 
         return shared->spare_fd >= 0;
 }
@@ -221,6 +222,7 @@ worker_accept_short(Worker *worker, Door *door, int error)
 
         pthread_mutex_lock(&shared->spare_lock);
         if ((error == EMFILE || error == ENFILE) && shared->spare_fd >= 0) {
+                __atomic_store_n(&shared->lacks_spare, true, __ATOMIC_RELAXED);
                 fd_clear(&shared->spare_fd);
                 any = listener_accept(door->listener, &fd, &client) == LISTENER_ACCEPTED;
                 if (any)
@@ -237,6 +239,29 @@ worker_accept_short(Worker *worker, Door *door, int error)
         return false;
 }
 
+/* True when the connection @fd got the descriptor that another worker had just given up to refuse
+ * somebody: then it is refused instead, and the spare one taken back. Without one those in the
+ * queue could not even be told. */
+static bool
+worker_took_spare(Worker *worker, int fd)
+{
+        WorkerShared *shared = worker->shared;
+        bool took;
+
+        if (G_LIKELY(!__atomic_load_n(&shared->lacks_spare, __ATOMIC_RELAXED)))
+                return false;
+
+        pthread_mutex_lock(&shared->spare_lock);
+        took = !shared_open_spare(shared);
+        if (took) {
+                worker_turn_away(worker, fd);
+                shared_open_spare(shared);
+        }
+        pthread_mutex_unlock(&shared->spare_lock);
+
+        return took;
+}
+
 /* Accepts up to @n connections. */
 static void
 door_accept(Door *door, unsigned n)
@@ -248,6 +273,8 @@ door_accept(Door *door, unsigned n)
         for (unsigned i = 0; i < n; i++) {
                 switch (listener_accept(door->listener, &fd, &client)) {
                 case LISTENER_ACCEPTED:
+                        if (worker_took_spare(worker, fd))
+                                break;
                         worker_note_short(worker, 0);
                         worker_admit(worker, door, fd, &client);
                         break;

@@ -43,7 +43,8 @@ typedef struct WorkerShared {
         Notice full;           /* all are taken */
         Notice short_of;       /* descriptors or memory */
         pthread_mutex_t spare_lock;
-        int spare_fd; /* behind the lock: one for all, so that whoever is woken up can use it */
+        int spare_fd;     /* behind the lock: one for all, so that whoever is woken up can use it */
+        bool lacks_spare; /* atomic: it is given up at this moment, or could not be had back */
         GPtrArray *workers;   /* of Worker, all of them; not changed once the first has started */
         unsigned n_accepting; /* atomic: so many of them accept, beginning with the first */
         bool adapts;          /* that number goes by how busy they are; likewise not changed */

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """agitator-import: what becomes of each setting, and of whole files."""
 
+import pathlib
 import random
 import re
 import string
+import sys
 
 from harness import tap
-from harness.importer import ImportTest, LISTEN, parse, ROUTE, run_import
+from harness.importer import get_modules, ImportTest, LISTEN, parse, ROUTE, run_import
 from harness.tls import Authority
 
 # One of everything, as a site would have it.
@@ -109,6 +111,18 @@ class Import(ImportTest):
         self.assertEqual(groups, SITE_CONVERTED)
         self.assertEqual(list(groups), list(SITE_CONVERTED))
 
+    def test_page(self):
+        """from-go.md has every setting, and its example is what becomes of it."""
+        page = pathlib.Path(__file__).resolve().parents[2] / 'data' / 'doc' / 'from-go.md'
+        text = page.read_text(encoding='utf-8')
+        sys.path.insert(0, get_modules())
+        self.addCleanup(sys.path.remove, get_modules())
+        from importer import old
+        for key in (*old.GENERAL, *old.ROUTE, *old.HOST):
+            self.assertRegex(text, rf'\| `[^|]*\b{key}\b[^|]*` \|')
+        toml, ini = re.findall(r'```(?:toml|ini)\n(.*?)```', text, re.S)
+        self.assertEqual(parse(self.convert(toml)), parse(ini))
+
     def test_same_file_gives_same_text(self):
         path = self.write(make_routes(300, 2, 1)[0])
         texts = {run_import(path, environment={'PYTHONHASHSEED': seed}).stdout for seed in '012345'}
@@ -202,7 +216,7 @@ class Import(ImportTest):
         groups = parse(self.convert(f'tls_listen = "127.0.0.1"\ntls_port = 4574\n'
                                     f'tls_cert = "{certificate}"\ntls_key = "{certificate}"\n' + ROUTE,
                                     check=False))
-        self.assertEqual(groups['Listener secure'], {
+        self.assertEqual(groups['Listener tls'], {
             'TLS': 'yes', 'Listen': '127.0.0.1:4574', 'Certificate': certificate,
             'PrivateKey': certificate})
         self.assertNotIn('Listener plain', groups)
@@ -214,7 +228,7 @@ class Import(ImportTest):
         text = self.convert(LISTEN + 'tls_listen = "127.0.0.1"\ntls_port = 4574\n'
                             f'tls_cert = "{folder}/desk.pem"\ntls_key = "{folder}/desk.key"\n' + ROUTE)
         self.assertEqual([title for title in parse(text) if title.startswith('Listener')],
-                         ['Listener plain', 'Listener secure'])
+                         ['Listener plain', 'Listener tls'])
 
     def test_certificates_beside_the_program(self):
         """Without a / it would be the name of a credential."""
@@ -222,8 +236,8 @@ class Import(ImportTest):
                          ('pkcs11:/x', './pkcs11:/x'), ('/a\\\\b', '/a\\\\b'), ('/#é', '/#é')):
             groups = parse(self.convert('tls_listen = "127.0.0.1"\ntls_port = 1\ntls_cert = "%s"\n'
                                         'tls_key = "%s"\n' % (old, old) + ROUTE, check=False))
-            self.assertEqual(groups['Listener secure']['Certificate'], new)
-            self.assertEqual(groups['Listener secure']['PrivateKey'], new)
+            self.assertEqual(groups['Listener tls']['Certificate'], new)
+            self.assertEqual(groups['Listener tls']['PrivateKey'], new)
 
     def test_certificates_of_no_listener(self):
         text = self.convert('tls_cert = "/x"\ntls_key = "/x"\ntls_port = 1\n' + LISTEN + ROUTE)

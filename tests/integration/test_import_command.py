@@ -12,7 +12,7 @@ import sysconfig
 import unittest
 
 from harness import tap
-from harness.importer import get_modules, ImportTest, LISTEN, ROUTE, run_import
+from harness.importer import get_import, get_modules, ImportTest, LISTEN, ROUTE, run_import
 from harness.proxy import run_program
 from harness.waiting import TIMEOUT
 
@@ -163,6 +163,18 @@ class Command(ImportTest):
         with open(write, 'wb') as pipe:
             run = run_import('-', data=GOOD.encode(), stdout=pipe)
         self.assert_said(run, 1, 'agitator-import: -: Broken pipe\n')
+
+    def test_closed_descriptors(self):
+        path, new = self.write(GOOD), self.make_path('new.conf')
+        for arguments, closed, status, said in (
+                (['-'], '<&-', 1, 'agitator-import: -: Bad file descriptor\n'),
+                ([path], '>&-', 1, 'agitator-import: -: Bad file descriptor\n'),
+                (['-o', new, path], '<&- >&- 2>&-', 0, ''), (['missing'], '2>&-', 1, ''),
+                (['missing'], '2>/dev/full', 1, '')):
+            run = subprocess.run(['/bin/sh', '-c', f'exec "$@" {closed}', 'sh', sys.executable, get_import(),
+                                  *arguments], capture_output=True, check=False, timeout=TIMEOUT)
+            self.assertEqual((run.returncode, run.stdout, run.stderr.decode()), (status, b'', said), closed)
+        self.check(self.read(new))
 
     def test_nothing_is_left_beside_the_modules(self):
         """Root would leave what no package knows of."""

@@ -200,6 +200,7 @@ class Refused(ImportTest):
         """A line may look like a key and be none."""
         for text, line in (('log = """\nthreads = 1\n"""\nthreads = 1.5\n', ' threads'),
                            ('log = """\nthreads = 1.5"""\nthreads = """\n1.5"""\n', ' threads'),
+                           ('"thr\\u0065ads" = 1.5\nlog = """\nthreads = 1"""\n', ' threads'),
                            ('# threads = 1\nthreads = 1.5 # threads = 1\n', '2: threads')):
             self.assertEqual([said.partition(': It')[0] for said in self.refuse(text + LISTEN + ROUTE)], [line])
 
@@ -233,9 +234,11 @@ class Refused(ImportTest):
                 (b'# \xed\xa0\x80\n', '1: The line is not valid UTF-8'),
                 (b' ' * (16 * 1024 * 1024 + 1), ' The file is too large: 16 MiB at most'),
                 (b'x = ' + b'[' * 100000, ' Arrays or tables are nested too deep'),
+                (b'a.' * 100 + b'a = 1', ' A key has too many parts'),
+                (b'"a". \'\'.a .' * 40 + b'a = 1', ' A key has too many parts'),
                 (b'x = ' + b'9' * 10000, ' A number is out of range')):
             self.assertEqual(self.refuse(old), [said])
-        for old in (b'', b'\0', b'\n' * 100000, b'#', b'\x7fELF' + bytes(range(256)), b'a.' * 5000 + b'a=1'):
+        for old in (b'', b'\0', b'\n' * 100000, b'#', b'\x7fELF' + bytes(range(256)), b'a.' * 99 + b'a=1'):
             self.assertNotEqual(self.refuse(old), [])
 
     def test_random_bytes(self):

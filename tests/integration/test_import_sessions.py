@@ -9,6 +9,7 @@ from harness import tap
 from harness.asterisk import environment
 from harness.connection import refusing_authority
 from harness.importer import ImportTest, LISTEN
+from harness.tls import Authority, client_connections, client_context, server_context, server_sessions
 from harness.waiting import wait_until
 
 SEGMENTS = ('a', 'b', 'ab', 'c')
@@ -137,6 +138,22 @@ class Sessions(ImportTest):
             self.assertEqual(f'\nagi_x_fwd_for: {address}\n'.encode() in session.environment, expected)
             self.end_session(client, session)
             self.proxy.stop()
+
+    def test_tls(self):
+        """On both sides, with a certificate that was not verified."""
+        folder = self.make_path('').rstrip('/')
+        authority = Authority(folder)
+        authority.issue('desk')
+        server = self.make_server(make_session=server_sessions(server_context(authority.issue('ivr'))))
+        old = ('listen = ""\ntls_listen = "127.0.0.1"\ntls_port = 4574\n'
+               f'tls_cert = "{folder}/desk.pem"\ntls_key = "{folder}/desk.key"\n[[route]]\npath = "*"\n'
+               f'[[route.host]]\naddr = "localhost"\nport = {server.sock.getsockname()[1]}\ntls = true\n')
+        sockets = {'tls': self.make_socket()}
+        self.start_proxy_as(self.convert(old, check=False), sockets)
+        client = self.call(address=sockets['tls'].getsockname()[:2], make_connection=client_connections(
+            client_context(authority.certificate)))
+        self.assert_success(client)
+        self.assertEqual(len(server.sessions), 1)
 
     def test_silence(self):
         """A session in which nobody says anything is cut, as it was."""

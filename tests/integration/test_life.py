@@ -91,6 +91,7 @@ class Life(IntegrationTest):
             self.start_one_route(self.make_server(), listener=['Listen=unix:' + path], sockets={})
             self.assert_success(self.call(address=path))
             self.proxy.process.kill()
+            self.proxy.process.wait()
             self.proxy.expected_status = -signal.SIGKILL
 
     def test_bad_configuration_ends_the_start(self):

@@ -5,7 +5,7 @@
 import re
 
 from harness import tap
-from harness.asterisk import environment
+from harness.asterisk import environment, PretendAsterisk
 from harness.case import IntegrationTest, route_group, server_group, SESSION_RECORD, SETTLE
 from harness.connection import refusing_authority
 
@@ -20,9 +20,10 @@ class Log(IntegrationTest):
 
     def test_record_of_a_session(self):
         self.start_served()
-        client = self.call('agi://h/ivr/menu?x=y')
-        port = client.connection.sock.getsockname()[1]
-        self.assert_success(client)
+        client = PretendAsterisk(self.address, block=environment('agi://h/ivr/menu?x=y'))
+        self.clients.append(client)
+        port = client.connection.sock.getsockname()[1]  # before the call ends and closes it
+        self.assert_success(client.start())
         self.wait_for_records(1)
         record, = self.records()
         for part in ('127.0.0.1:%d' % port, 'agi://h/ivr/menu?x=y', 'served', 'route menu',

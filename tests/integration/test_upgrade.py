@@ -12,6 +12,7 @@ from harness import tap
 from harness.asterisk import PretendAsterisk
 from harness.case import Config, group, IntegrationTest, route_group, server_group
 from harness.connection import is_refused
+from harness.proxy import Adopted
 from harness.waiting import wait_until
 
 
@@ -272,6 +273,7 @@ class Upgrade(IntegrationTest):
     # Together with other signals
 
     def test_upgrade_and_reload_at_once(self):
+        Adopted.adopt_all()
         self.start_held()
         for first, second in ((signal.SIGHUP, signal.SIGUSR2), (signal.SIGUSR2, signal.SIGHUP)):
             mark = self.proxy.notices.mark()

@@ -118,11 +118,18 @@ class Wrong(LifeTest):
         self.machine.run('systemctl', 'kill', '--kill-whom=main', '-s', 'KILL', SERVICE)
         calls = [self.call() for _ in range(20)]
         for call in calls:
-            # One that the old process had accepted already has died with it.
-            self.assertEqual(call.wait(), 'SUCCESS')
+            self.assert_success(call)
         self.assertLess(watch.elapsed(), 1 * FACTOR)
         self.assertNotIn(self.service.pid(), (0, old))
         self.assertEqual(len(server.sessions), 21)
+
+    def test_one_crash_after_the_other(self):
+        """It is not given up for them."""
+        self.service.start(SOCKET, SERVICE)
+        for n in range(1, 9):
+            self.machine.run('systemctl', 'kill', '--kill-whom=main', '-s', 'KILL', SERVICE)
+            self.assert_success(self.call())
+            self.assertEqual(self.service.show('NRestarts'), str(n))
 
     def test_hung_worker(self):
         """One thread that no longer turns: the watchdog finds out, and it is started anew."""

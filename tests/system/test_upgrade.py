@@ -70,6 +70,14 @@ class Upgrade(ServiceTest):
         self.assert_ends(*held[-1])
         self.assertEqual(self.service.show('NRestarts'), '0')
 
+    def test_new_process_is_in_the_sandbox(self):
+        self.service.start()
+        self.assert_upgraded()
+        status = self.machine.read(f'/proc/{self.service.pid()}/status')
+        for line in ('NoNewPrivs:\t1', 'Seccomp:\t2', 'CapBnd:\t0000000000000000',
+                     'CapEff:\t0000000000000000'):
+            self.assertIn(line + '\n', status)
+
     def test_own_listeners(self):
         self.check_upgrades()
 

@@ -28,7 +28,7 @@ def build():
     return folder
 
 
-def install_agitator(machine):
+def install_files(machine):
     """To be called before the machine is booted."""
     folder = build()
     with roots.locked(folder + '.lock', fcntl.LOCK_SH):
@@ -40,5 +40,10 @@ def install_agitator(machine):
         if 'GLIBC_' in str(problem):
             raise roots.Unavailable(f'built here, it does not run there: {problem}') from None
         raise
+
+
+def install_agitator(machine):
+    """The files, and what a package does after them where there is systemd."""
+    install_files(machine)
     roots.run_in(machine.path, 'systemd-sysusers')
     roots.run_in(machine.path, 'journalctl', '--update-catalog')

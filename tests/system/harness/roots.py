@@ -89,8 +89,9 @@ def run(argv, limit, **options):
 
 
 def contain(*argv):
-    """The command in mount and process namespaces of its own: nothing outlives it."""
-    return ['unshare', '--mount', '--pid', '--fork', '--kill-child', *argv]
+    """The command in mount and process namespaces of its own: nothing outlives it, and it does not
+    outlive whoever starts it."""
+    return ['setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork', '--kill-child', *argv]
 
 
 # The mirror is apt's.
@@ -174,7 +175,7 @@ def make(suite, packages, systemd, root):
 def get(suite, packages=(), systemd=True):
     """The path of a root with these packages, which is made when there is none. It is not to be
     changed: a Machine works on a copy."""
-    require('unshare', 'chroot')
+    require('unshare', 'setpriv', 'chroot')
     recipe = '\n'.join([RECIPE, str(systemd), *sorted(packages)])
     name = suite + '-' + hashlib.sha256(recipe.encode()).hexdigest()[:12]
     root = os.path.join(cache('roots'), name)

@@ -22,6 +22,7 @@ PACKAGES = ('libglib2.0-0', 'libgnutls30', 'libsystemd0')
 class SystemTest(IntegrationTest):
     packages = PACKAGES
     boot = True
+    systemd = True  # whether it is installed
     _machine = None
     _failure = None
 
@@ -36,7 +37,8 @@ class SystemTest(IntegrationTest):
             raise cls._failure
         if not cls._machine:
             try:
-                machine = Machine(roots.get(SUITE, cls.packages), boot=cls.boot, before=cls.prepare)
+                machine = Machine(roots.get(SUITE, cls.packages, cls.systemd), boot=cls.boot,
+                                  before=cls.prepare)
                 cls._machine = machine.start()
             except BaseException as error:
                 cls._failure = error
@@ -72,7 +74,8 @@ class SystemTest(IntegrationTest):
 def main():
     """Runs the tests of the file in mount and process namespaces of their own, so that nothing
     outlives them, however they end."""
-    if os.environ.get('AGITATOR_CONTAINED') != 'yes' and os.geteuid() == 0 and shutil.which('unshare'):
+    can = os.geteuid() == 0 and shutil.which('unshare') and shutil.which('setpriv')
+    if can and os.environ.get('AGITATOR_CONTAINED') != 'yes':
         os.environ['AGITATOR_CONTAINED'] = 'yes'
         # The shell is the first process, which has to reap what others leave behind.
         command = roots.contain('--mount-proc', 'sh', '-c', '"$@"; exit $?', 'sh', sys.executable,
