@@ -275,6 +275,7 @@ target_await_reset(SyslogTarget *target)
                 target_lose(target, false);
         } else if (target->state != TARGET_ENDED) {
                 target->state = TARGET_ENDED;
+                deadline_stop(&target->tick);
                 deadline_start(&target->rest, target->loop, RESET_LIMIT, target_on_end_seen,
                                target);
         }
