@@ -203,6 +203,8 @@ class Catalog(JournalTest):
         self.service.reload()
         self.service.stop()
 
+        for record in self.records('SYSLOG_IDENTIFIER=agitator'):
+            self.assertIn(record.get('MESSAGE_ID'), ids().values(), record)
         self.assert_explained('READY', 'agitator takes calls')
         self.assert_explained('SESSION', 'served. Ended by: server, while relaying.',
                               'journalctl -o verbose AGITATOR_SESSION=')
@@ -351,6 +353,20 @@ class Journald(JournalTest):
         after = self.call_as()
         self.wait_record('AGITATOR_UNIQUEID=' + after)
         self.wait_record('AGITATOR_UNIQUEID=' + before)
+
+    def count_of_calls(self, n):
+        """How many of so many have a record."""
+        self.start_menu(self.make_server())
+        for _ in range(n):
+            self.call_as()
+        self.service.stop()
+        return len(self.records('MESSAGE_ID=' + ids()['SESSION']))
+
+    def test_drops_none_of_many(self):
+        """It would of a service that sets no limit of its own, or one like this."""
+        self.assertEqual(self.count_of_calls(300), 300)
+        self.service.drop_in('LogRateLimitIntervalSec=1h', 'LogRateLimitBurst=5')
+        self.assertLess(self.count_of_calls(300), 300)
 
     def test_stopped(self):
         """No call waits for it, and what it was told meanwhile it learns later."""
