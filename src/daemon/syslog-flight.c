@@ -72,10 +72,7 @@ flight_drop_first(SyslogFlight *flight)
 {
         Item *item = flight_get(flight, 0);
 
-        if (flight->n_acked > 0) {
-                flight->n_acked--;
-                flight->acked_size -= item->record->size;
-        }
+        flight->n_acked -= flight->n_acked > 0;
         flight->n_placed -= flight->n_placed > 0;
         flight->n_written -= flight->n_written > 0;
         log_record_unref(item->record);
@@ -130,15 +127,17 @@ syslog_flight_acknowledge(SyslogFlight *flight, uint64_t place, gint64 now)
                         break;
                 item->acked = now;
                 flight->n_acked++;
-                flight->acked_size += item->record->size;
+                flight->acked_place = item->place;
         }
 }
 
 void
-syslog_flight_expire(SyslogFlight *flight, gint64 now)
+syslog_flight_expire(SyslogFlight *flight, gint64 now, uint64_t unread)
 {
-        while (flight->n_acked > 0 && (flight->acked_size > SYSLOG_FLIGHT_DOUBT_SIZE ||
-                                       now - flight_get(flight, 0)->acked >= SYSLOG_FLIGHT_DOUBT))
+        unread = MIN(unread, SYSLOG_FLIGHT_DOUBT_SIZE);
+        while (flight->n_acked > 0 &&
+               (flight->acked_place - flight_get(flight, 0)->place > unread ||
+                now - flight_get(flight, 0)->acked >= SYSLOG_FLIGHT_DOUBT))
                 flight_drop_first(flight);
 }
 
@@ -151,7 +150,7 @@ syslog_flight_rewind(SyslogFlight *flight, bool is_clean)
         flight->n_written = 0;
         flight->n_placed = 0;
         flight->n_acked = 0;
-        flight->acked_size = 0;
+        flight->acked_place = 0;
 }
 
 void
@@ -162,5 +161,5 @@ syslog_flight_clear(SyslogFlight *flight)
         g_clear_pointer(&flight->items, g_array_unref);
         flight->first = 0;
         flight->n_written = flight->n_placed = flight->n_acked = 0;
-        flight->acked_size = 0;
+        flight->acked_place = 0;
 }

@@ -18,7 +18,7 @@
  */
 
 #define SYSLOG_FLIGHT_DOUBT      (10 * G_TIME_SPAN_SECOND)
-#define SYSLOG_FLIGHT_DOUBT_SIZE (8 * 1024 * 1024) /* more than a kernel keeps for a reader */
+#define SYSLOG_FLIGHT_DOUBT_SIZE (32 * 1024 * 1024)
 
 /* Embedded in its owner; all zero at first. */
 typedef struct SyslogFlight {
@@ -27,7 +27,7 @@ typedef struct SyslogFlight {
         guint n_written; /* from the first on: in this connection */
         guint n_placed;  /* of these: whose end is known */
         guint n_acked;   /* of these: that the server's kernel has */
-        size_t acked_size;
+        uint64_t acked_place;
         uint32_t sequence; /* of the last one */
 } SyslogFlight;
 
@@ -50,8 +50,9 @@ void syslog_flight_note_place(SyslogFlight *flight, uint64_t place);
 /* The server's kernel has everything before @place. */
 void syslog_flight_acknowledge(SyslogFlight *flight, uint64_t place, gint64 now);
 
-/* Lets go of what was acknowledged long enough ago. */
-void syslog_flight_expire(SyslogFlight *flight, gint64 now);
+/* Lets go of what was acknowledged long enough ago, or is further back than the server can have
+ * left unread, which is @unread or SYSLOG_FLIGHT_DOUBT_SIZE. */
+void syslog_flight_expire(SyslogFlight *flight, gint64 now, uint64_t unread);
 
 /* The connection is over: what remains is to be written again. After a clean end of the server's
  * that is what its kernel did not acknowledge, otherwise also what it did in the last seconds, for

@@ -34,6 +34,7 @@
 #define TURN_SIZE     (8 * BATCH_SIZE)
 #define BURST         64 /* datagrams, and how long after them, lest they overrun the server */
 #define BURST_PAUSE   (2 * G_TIME_SPAN_MILLISECOND)
+#define WINDOW_MIN    (1024 * 1024)
 #define MAX_UDP       2048 /* RFC 5426, 3.2 */
 #define MAX_STREAM    8192 /* RFC 5425, 4.3.1 */
 
@@ -62,6 +63,7 @@ struct SyslogTarget {
         TargetState state;
         SyslogLink link;
         bool is_settled; /* the connection has lasted for a moment */
+        uint64_t window; /* the most that the server has ever had room for at once */
         Deadline tick;   /* of an open connection */
         Deadline rest, pause, limit;
         unsigned end_ticks;
@@ -124,15 +126,31 @@ target_report_dropped(SyslogTarget *target)
         return false;
 }
 
+/* Notes what the server's kernel has by now, and with @is_written that nothing is left of what was
+ * to be written. */
+static void
+target_note_places(SyslogTarget *target, bool is_written)
+{
+        gint64 now = loop_now(target->loop);
+        SyslogPlaces places;
+
+        if (!syslog_link_has_places(&target->link) ||
+            !syslog_socket_get_places(target->link.stream.fd, &places))
+                return;
+
+        if (is_written)
+                syslog_flight_note_place(&target->flight, places.given);
+        syslog_flight_acknowledge(&target->flight, places.acked, now);
+        /* What it has ever had room for at once it may have unread; it may have grown since. */
+        target->window = MAX(target->window, places.window);
+        syslog_flight_expire(&target->flight, now, WINDOW_MIN + 2 * target->window);
+}
+
 /* The connection is over: has what it may have lost sent again. */
 static void
 target_rewind(SyslogTarget *target, bool is_clean)
 {
-        uint64_t acked, given;
-
-        if (syslog_link_has_places(&target->link) &&
-            syslog_socket_get_places(target->link.stream.fd, &acked, &given))
-                syslog_flight_acknowledge(&target->flight, acked, loop_now(target->loop));
+        target_note_places(target, false);
         if (target->link.is_datagram && is_clean)
                 syslog_flight_drop_written(&target->flight, 0);
         syslog_flight_rewind(&target->flight, is_clean);
@@ -342,23 +360,6 @@ target_take(SyslogTarget *target)
         return n > 0;
 }
 
-/* All that was to be written is: notes where in the stream that was. */
-static void
-target_note_written(SyslogTarget *target)
-{
-        uint64_t acked, given;
-
-        if (!syslog_link_has_places(&target->link)) {
-                /* That nobody took a datagram of UDP is said when the next one is sent. */
-                syslog_flight_drop_written(&target->flight,
-                                           target->own->address.transport == SYSLOG_UDP);
-        } else if (syslog_socket_get_places(target->link.stream.fd, &acked, &given)) {
-                syslog_flight_note_place(&target->flight, given);
-                syslog_flight_acknowledge(&target->flight, acked, loop_now(target->loop));
-                syslog_flight_expire(&target->flight, loop_now(target->loop));
-        }
-}
-
 /* Makes the next text to be written; false when there is nothing to say. */
 static bool
 target_fill(SyslogTarget *target)
@@ -376,8 +377,11 @@ target_fill(SyslogTarget *target)
         const LogRecord *record;
         uint32_t sequence;
 
-        if (target->out->len > 0)
-                target_note_written(target);
+        /* That nobody took a datagram of UDP is said when the next one is sent. */
+        if (target->out->len > 0 && syslog_link_has_places(&target->link))
+                target_note_places(target, true);
+        else if (target->out->len > 0)
+                syslog_flight_drop_written(&target->flight, own->address.transport == SYSLOG_UDP);
         g_string_truncate(target->out, 0);
         target->sent = 0;
 
@@ -395,21 +399,16 @@ static void
 target_on_tick(void *data)
 {
         SyslogTarget *target = data;
-        int fd = target->link.stream.fd;
-        uint64_t acked, given;
         bool has_more;
 
-        if (syslog_link_has_places(&target->link)) {
-                if (syslog_socket_is_dead(fd)) {
-                        target_disconnect(target, false);
-                        target_go_on(target);
-                        return;
-                }
-                if (syslog_socket_get_places(fd, &acked, &given))
-                        syslog_flight_acknowledge(&target->flight, acked, loop_now(target->loop));
-                syslog_flight_expire(&target->flight, loop_now(target->loop));
+        if (syslog_link_has_places(&target->link) &&
+            syslog_socket_is_dead(target->link.stream.fd)) {
+                target_disconnect(target, false);
+                target_go_on(target);
+                return;
         }
 
+        target_note_places(target, false);
         target->is_settled = true;
         target_note_up(target);
         has_more = target_report_dropped(target);
@@ -421,10 +420,11 @@ static void
 target_on_end_tick(void *data)
 {
         SyslogTarget *target = data;
-        uint64_t acked, given;
+        SyslogPlaces places;
 
         if (!syslog_link_has_places(&target->link) ||
-            !syslog_socket_get_places(target->link.stream.fd, &acked, &given) || acked == given)
+            !syslog_socket_get_places(target->link.stream.fd, &places) ||
+            places.acked == places.given)
                 target->end_ticks++;
         if (target->end_ticks < END_TICKS)
                 deadline_start(&target->tick, target->loop, END_TICK, target_on_end_tick, target);

@@ -202,29 +202,35 @@ test_flight_forgets(void)
         SyslogFlight flight = { .items = NULL };
 
         fly(&flight);
-        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT - 1);
+        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT - 1, G_MAXUINT64);
         g_assert_cmpuint(syslog_flight_get_n(&flight), ==, 10);
-        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT);
+        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT, G_MAXUINT64);
         g_assert_cmpuint(syslog_flight_get_n(&flight), ==, 4);
         syslog_flight_rewind(&flight, false);
         expect(&flight, 7, 10);
         syslog_flight_clear(&flight);
 }
 
+/* A server has no more unread than it ever had room for, nor than there may be at all. */
 static void
 test_flight_bounds_memory(void)
 {
-        SyslogFlight flight = { .items = NULL };
+        const uint64_t sizes[] = { 1000, G_MAXUINT64 };
 
-        for (gint64 i = 1; i <= 50; i++) {
-                syslog_flight_add(&flight, make_record(i, SYSLOG_FLIGHT_DOUBT_SIZE / 10));
-                expect(&flight, i, i);
-                syslog_flight_note_place(&flight, (uint64_t)i);
-                syslog_flight_acknowledge(&flight, (uint64_t)i, 0);
-                syslog_flight_expire(&flight, 0);
-                g_assert_cmpuint(syslog_flight_get_n(&flight), <=, 10);
+        for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
+                const uint64_t size = MIN(sizes[i], SYSLOG_FLIGHT_DOUBT_SIZE) / 10;
+                SyslogFlight flight = { .items = NULL };
+
+                for (gint64 j = 1; j <= 50; j++) {
+                        syslog_flight_add(&flight, make_record(j, 100));
+                        expect(&flight, j, j);
+                        syslog_flight_note_place(&flight, (uint64_t)j * size);
+                        syslog_flight_acknowledge(&flight, (uint64_t)j * size, 0);
+                        syslog_flight_expire(&flight, 0, sizes[i]);
+                        g_assert_cmpuint(syslog_flight_get_n(&flight), ==, MIN(j, 11));
+                }
+                syslog_flight_clear(&flight);
         }
-        syslog_flight_clear(&flight);
 }
 
 static void
