@@ -34,7 +34,6 @@
 #define TURN_SIZE     (8 * BATCH_SIZE)
 #define BURST         64 /* datagrams, and how long after them, lest they overrun the server */
 #define BURST_PAUSE   (2 * G_TIME_SPAN_MILLISECOND)
-#define WINDOW_MIN    (1024 * 1024)
 #define MAX_UDP       2048 /* RFC 5426, 3.2 */
 #define MAX_STREAM    8192 /* RFC 5425, 4.3.1 */
 
@@ -143,17 +142,17 @@ target_note_places(SyslogTarget *target, bool is_written)
         syslog_flight_acknowledge(&target->flight, places.acked, now);
         /* What it has ever had room for at once it may have unread; it may have grown since. */
         target->window = MAX(target->window, places.window);
-        syslog_flight_expire(&target->flight, now, WINDOW_MIN + 2 * target->window);
+        syslog_flight_expire(&target->flight, now, SYSLOG_FLIGHT_HANDS_SIZE + 2 * target->window);
 }
 
 /* The connection is over: has what it may have lost sent again. */
 static void
-target_rewind(SyslogTarget *target, bool is_clean)
+target_rewind(SyslogTarget *target, SyslogFlightEnd end)
 {
         target_note_places(target, false);
-        if (target->link.is_datagram && is_clean)
+        if (target->link.is_datagram && end == SYSLOG_FLIGHT_CLOSED)
                 syslog_flight_drop_written(&target->flight, 0);
-        syslog_flight_rewind(&target->flight, is_clean);
+        syslog_flight_rewind(&target->flight, end, loop_now(target->loop));
 
         g_string_truncate(target->out, 0);
         target->sent = 0;
@@ -163,9 +162,9 @@ target_rewind(SyslogTarget *target, bool is_clean)
 }
 
 static void
-target_disconnect(SyslogTarget *target, bool is_clean)
+target_disconnect(SyslogTarget *target, SyslogFlightEnd end)
 {
-        target_rewind(target, is_clean);
+        target_rewind(target, end);
         syslog_link_close(&target->link);
 }
 
@@ -180,7 +179,7 @@ target_finish_ending(SyslogTarget *target)
 {
         guint64 left;
 
-        target_disconnect(target, true);
+        target_disconnect(target, SYSLOG_FLIGHT_CLOSED);
         deadline_stop(&target->rest);
         deadline_stop(&target->limit);
         target->state = TARGET_OVER;
@@ -201,7 +200,7 @@ static void
 target_fail(SyslogTarget *target)
 {
         target_note_down(target);
-        target_disconnect(target, false);
+        target_disconnect(target, SYSLOG_FLIGHT_BROKEN);
         if (target->is_ending) {
                 target_finish_ending(target);
                 return;
@@ -220,7 +219,7 @@ target_on_failure(void *data)
 {
         SyslogTarget *target = data;
 
-        target_rewind(target, false);
+        target_rewind(target, SYSLOG_FLIGHT_BROKEN);
         target->state = TARGET_TRYING;
         if (syslog_link_next(&target->link))
                 target_run(target);
@@ -258,20 +257,20 @@ static void
 target_restart(SyslogTarget *target)
 {
         deadline_stop(&target->rest);
-        target_disconnect(target, true);
+        target_disconnect(target, SYSLOG_FLIGHT_CLOSED);
         target->failures = 0;
         target_go_on(target);
 }
 
 /* The connection that was open is not any more. */
 static void
-target_lose(SyslogTarget *target, bool is_clean)
+target_lose(SyslogTarget *target, SyslogFlightEnd end)
 {
         if (target->is_settled) {
-                target_disconnect(target, is_clean);
+                target_disconnect(target, end);
                 target_go_on(target);
         } else {
-                target_rewind(target, is_clean);
+                target_rewind(target, end);
                 target_fail(target);
         }
 }
@@ -281,7 +280,8 @@ target_on_end_seen(void *data)
 {
         SyslogTarget *target = data;
 
-        target_lose(target, !syslog_socket_is_reset(target->link.stream.fd));
+        target_lose(target, syslog_socket_is_reset(target->link.stream.fd) ? SYSLOG_FLIGHT_BROKEN
+                                                                           : SYSLOG_FLIGHT_ENDED);
 }
 
 /* The server has ended its side, which a reset follows if it left something unread. */
@@ -290,7 +290,7 @@ target_await_reset(SyslogTarget *target)
 {
         if (syslog_socket_is_reset(target->link.stream.fd)) {
                 deadline_stop(&target->rest);
-                target_lose(target, false);
+                target_lose(target, SYSLOG_FLIGHT_BROKEN);
         } else if (target->state != TARGET_ENDED) {
                 target->state = TARGET_ENDED;
                 deadline_stop(&target->tick);
@@ -312,7 +312,7 @@ target_break(SyslogTarget *target, StreamResult result)
         else if (result == STREAM_END && syslog_link_has_places(&target->link))
                 target_await_reset(target);
         else
-                target_lose(target, result == STREAM_END);
+                target_lose(target, SYSLOG_FLIGHT_BROKEN);
 }
 
 static void
@@ -403,7 +403,7 @@ target_on_tick(void *data)
 
         if (syslog_link_has_places(&target->link) &&
             syslog_socket_is_dead(target->link.stream.fd)) {
-                target_disconnect(target, false);
+                target_disconnect(target, SYSLOG_FLIGHT_BROKEN);
                 target_go_on(target);
                 return;
         }
@@ -563,7 +563,7 @@ void
 syslog_target_wake(SyslogTarget *target)
 {
         if (target->state == TARGET_OPEN && syslog_link_is_stale(&target->link)) {
-                target_disconnect(target, true);
+                target_disconnect(target, SYSLOG_FLIGHT_CLOSED);
                 target->state = TARGET_IDLE;
         }
 
