@@ -60,7 +60,8 @@ run(const Options *options)
 
         switch (options->action) {
         case OPTIONS_RUN:
-                setlocale(LC_MESSAGES, "C"); /* the log is English, with errno's words */
+                /* The log is in English, also what the system says of errors. */
+                setlocale(LC_MESSAGES, "C");
                 log_start();
                 status = daemon_run(options->config);
                 log_stop();

@@ -2,9 +2,10 @@
 /*
  * Syslog has no acknowledgements, but TCP has, of the server's kernel. What it has not acknowledged
  * when the connection ends, the server has not got. What it has acknowledged the server has read,
- * if it closed the connection and there was no reset, for a close with bytes unread makes one.
- * After a reset nobody knows how much was unread: then the last few seconds are sent once more, and
- * sequenceId tells the copies.
+ * if it closed the connection and there was no reset, for a close with bytes unread makes one. Even
+ * then it may have had some in a buffer of its own (syslog-ng has 32 KiB of them, and ends without
+ * a look). After a reset nobody knows how much was unread: then the last few seconds are sent once
+ * more. sequenceId tells the copies.
  */
 
 #include "daemon/syslog-flight.h"
@@ -72,10 +73,7 @@ flight_drop_first(SyslogFlight *flight)
 {
         Item *item = flight_get(flight, 0);
 
-        if (flight->n_acked > 0) {
-                flight->n_acked--;
-                flight->acked_size -= item->record->size;
-        }
+        flight->n_acked -= flight->n_acked > 0;
         flight->n_placed -= flight->n_placed > 0;
         flight->n_written -= flight->n_written > 0;
         log_record_unref(item->record);
@@ -130,28 +128,43 @@ syslog_flight_acknowledge(SyslogFlight *flight, uint64_t place, gint64 now)
                         break;
                 item->acked = now;
                 flight->n_acked++;
-                flight->acked_size += item->record->size;
+                flight->acked_place = item->place;
         }
 }
 
-void
-syslog_flight_expire(SyslogFlight *flight, gint64 now)
+/* Lets go of what was acknowledged so long ago, or is so many bytes back. */
+static void
+flight_drop_acked(SyslogFlight *flight, gint64 now, gint64 age, uint64_t size)
 {
-        while (flight->n_acked > 0 && (flight->acked_size > SYSLOG_FLIGHT_DOUBT_SIZE ||
-                                       now - flight_get(flight, 0)->acked >= SYSLOG_FLIGHT_DOUBT))
+        while (flight->n_acked > 0 && (flight->acked_place - flight_get(flight, 0)->place > size ||
+                                       now - flight_get(flight, 0)->acked >= age))
                 flight_drop_first(flight);
 }
 
 void
-syslog_flight_rewind(SyslogFlight *flight, bool is_clean)
+syslog_flight_expire(SyslogFlight *flight, gint64 now, uint64_t unread)
 {
-        while (is_clean && flight->n_acked > 0)
-                flight_drop_first(flight);
+        flight_drop_acked(flight, now, SYSLOG_FLIGHT_DOUBT, MIN(unread, SYSLOG_FLIGHT_DOUBT_SIZE));
+}
+
+void
+syslog_flight_rewind(SyslogFlight *flight, SyslogFlightEnd end, gint64 now)
+{
+        switch (end) {
+        case SYSLOG_FLIGHT_CLOSED:
+                flight_drop_acked(flight, now, 0, 0);
+                break;
+        case SYSLOG_FLIGHT_ENDED:
+                flight_drop_acked(flight, now, SYSLOG_FLIGHT_HANDS, SYSLOG_FLIGHT_HANDS_SIZE);
+                break;
+        case SYSLOG_FLIGHT_BROKEN:
+                break;
+        }
 
         flight->n_written = 0;
         flight->n_placed = 0;
         flight->n_acked = 0;
-        flight->acked_size = 0;
+        flight->acked_place = 0;
 }
 
 void
@@ -162,5 +175,5 @@ syslog_flight_clear(SyslogFlight *flight)
         g_clear_pointer(&flight->items, g_array_unref);
         flight->first = 0;
         flight->n_written = flight->n_placed = flight->n_acked = 0;
-        flight->acked_size = 0;
+        flight->acked_place = 0;
 }

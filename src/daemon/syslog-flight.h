@@ -18,7 +18,11 @@
  */
 
 #define SYSLOG_FLIGHT_DOUBT      (10 * G_TIME_SPAN_SECOND)
-#define SYSLOG_FLIGHT_DOUBT_SIZE (8 * 1024 * 1024) /* more than a kernel keeps for a reader */
+#define SYSLOG_FLIGHT_DOUBT_SIZE (32 * 1024 * 1024)
+
+/* What a server that ends has read and not yet dealt with: it isn't asked to do that first. */
+#define SYSLOG_FLIGHT_HANDS      G_TIME_SPAN_SECOND
+#define SYSLOG_FLIGHT_HANDS_SIZE (128 * 1024)
 
 /* Embedded in its owner; all zero at first. */
 typedef struct SyslogFlight {
@@ -27,7 +31,7 @@ typedef struct SyslogFlight {
         guint n_written; /* from the first on: in this connection */
         guint n_placed;  /* of these: whose end is known */
         guint n_acked;   /* of these: that the server's kernel has */
-        size_t acked_size;
+        uint64_t acked_place;
         uint32_t sequence; /* of the last one */
 } SyslogFlight;
 
@@ -50,13 +54,20 @@ void syslog_flight_note_place(SyslogFlight *flight, uint64_t place);
 /* The server's kernel has everything before @place. */
 void syslog_flight_acknowledge(SyslogFlight *flight, uint64_t place, gint64 now);
 
-/* Lets go of what was acknowledged long enough ago. */
-void syslog_flight_expire(SyslogFlight *flight, gint64 now);
+/* Lets go of what was acknowledged long enough ago, or is further back than the server can have
+ * left unread, which is @unread or SYSLOG_FLIGHT_DOUBT_SIZE. */
+void syslog_flight_expire(SyslogFlight *flight, gint64 now, uint64_t unread);
 
-/* The connection is over: what remains is to be written again. After a clean end of the server's
- * that is what its kernel did not acknowledge, otherwise also what it did in the last seconds, for
- * the server may not have read it. */
-void syslog_flight_rewind(SyslogFlight *flight, bool is_clean);
+typedef enum SyslogFlightEnd {
+        SYSLOG_FLIGHT_CLOSED, /* by us: the server reads to the end */
+        SYSLOG_FLIGHT_ENDED,  /* by the server, which had read what its kernel had */
+        SYSLOG_FLIGHT_BROKEN, /* by an error, and nobody knows how much it had read */
+} SyslogFlightEnd;
+
+/* The connection is over: what remains is to be written again. That is what the server's kernel did
+ * not acknowledge; when the server ended it also what it may have had in its hands then, and after
+ * an error all that has not expired. */
+void syslog_flight_rewind(SyslogFlight *flight, SyslogFlightEnd end, gint64 now);
 
 /* How many the server's kernel doesn't have. */
 guint syslog_flight_get_unacked(const SyslogFlight *flight);

@@ -66,7 +66,7 @@ get_info(int fd, struct tcp_info *info)
 }
 
 bool
-syslog_socket_get_places(int fd, uint64_t *acked, uint64_t *given)
+syslog_socket_get_places(int fd, SyslogPlaces *places)
 {
         struct tcp_info before, after;
         int unacked;
@@ -83,8 +83,11 @@ syslog_socket_get_places(int fd, uint64_t *acked, uint64_t *given)
                 before = after;
         }
 
-        *acked = after.tcpi_bytes_acked;
-        *given = after.tcpi_bytes_acked + (uint64_t)unacked;
+        *places = (SyslogPlaces){
+                .acked = after.tcpi_bytes_acked,
+                .given = after.tcpi_bytes_acked + (uint64_t)unacked,
+                .window = after.tcpi_snd_wnd,
+        };
 
         return true;
 }

@@ -17,9 +17,15 @@ int syslog_socket_open_datagram(const Address *address);
  * noticed even if nothing is sent. */
 void syslog_socket_set_up(int fd);
 
-/* How many bytes of this TCP connection the peer's kernel has acknowledged, and how many the
- * kernel was given in all; after its end, how many that were. False when nobody knows. */
-bool syslog_socket_get_places(int fd, uint64_t *acked, uint64_t *given);
+/* Places in a TCP connection: bytes since its beginning. */
+typedef struct SyslogPlaces {
+        uint64_t acked;  /* by the peer's kernel; after the connection's end, how many that were */
+        uint64_t given;  /* to our kernel */
+        uint64_t window; /* how many more the peer's kernel has room for */
+} SyslogPlaces;
+
+/* False when nobody knows. */
+bool syslog_socket_get_places(int fd, SyslogPlaces *places);
 
 /* True when the peer of this TCP connection doesn't answer any more: neither to data nor to the
  * question whether it may be sent. One that answers "not now" may do so for as long as it likes. */

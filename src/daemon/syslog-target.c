@@ -62,6 +62,7 @@ struct SyslogTarget {
         TargetState state;
         SyslogLink link;
         bool is_settled; /* the connection has lasted for a moment */
+        uint64_t window; /* the most that the server has ever had room for at once */
         Deadline tick;   /* of an open connection */
         Deadline rest, pause, limit;
         unsigned end_ticks;
@@ -124,18 +125,34 @@ target_report_dropped(SyslogTarget *target)
         return false;
 }
 
+/* Notes what the server's kernel has by now, and with @is_written that nothing is left of what was
+ * to be written. */
+static void
+target_note_places(SyslogTarget *target, bool is_written)
+{
+        gint64 now = loop_now(target->loop);
+        SyslogPlaces places;
+
+        if (!syslog_link_has_places(&target->link) ||
+            !syslog_socket_get_places(target->link.stream.fd, &places))
+                return;
+
+        if (is_written)
+                syslog_flight_note_place(&target->flight, places.given);
+        syslog_flight_acknowledge(&target->flight, places.acked, now);
+        /* What it has ever had room for at once it may have unread; it may have grown since. */
+        target->window = MAX(target->window, places.window);
+        syslog_flight_expire(&target->flight, now, SYSLOG_FLIGHT_HANDS_SIZE + 2 * target->window);
+}
+
 /* The connection is over: has what it may have lost sent again. */
 static void
-target_rewind(SyslogTarget *target, bool is_clean)
+target_rewind(SyslogTarget *target, SyslogFlightEnd end)
 {
-        uint64_t acked, given;
-
-        if (syslog_link_has_places(&target->link) &&
-            syslog_socket_get_places(target->link.stream.fd, &acked, &given))
-                syslog_flight_acknowledge(&target->flight, acked, loop_now(target->loop));
-        if (target->link.is_datagram && is_clean)
+        target_note_places(target, false);
+        if (target->link.is_datagram && end == SYSLOG_FLIGHT_CLOSED)
                 syslog_flight_drop_written(&target->flight, 0);
-        syslog_flight_rewind(&target->flight, is_clean);
+        syslog_flight_rewind(&target->flight, end, loop_now(target->loop));
 
         g_string_truncate(target->out, 0);
         target->sent = 0;
@@ -145,9 +162,9 @@ target_rewind(SyslogTarget *target, bool is_clean)
 }
 
 static void
-target_disconnect(SyslogTarget *target, bool is_clean)
+target_disconnect(SyslogTarget *target, SyslogFlightEnd end)
 {
-        target_rewind(target, is_clean);
+        target_rewind(target, end);
         syslog_link_close(&target->link);
 }
 
@@ -162,7 +179,7 @@ target_finish_ending(SyslogTarget *target)
 {
         guint64 left;
 
-        target_disconnect(target, true);
+        target_disconnect(target, SYSLOG_FLIGHT_CLOSED);
         deadline_stop(&target->rest);
         deadline_stop(&target->limit);
         target->state = TARGET_OVER;
@@ -183,7 +200,7 @@ static void
 target_fail(SyslogTarget *target)
 {
         target_note_down(target);
-        target_disconnect(target, false);
+        target_disconnect(target, SYSLOG_FLIGHT_BROKEN);
         if (target->is_ending) {
                 target_finish_ending(target);
                 return;
@@ -202,7 +219,7 @@ target_on_failure(void *data)
 {
         SyslogTarget *target = data;
 
-        target_rewind(target, false);
+        target_rewind(target, SYSLOG_FLIGHT_BROKEN);
         target->state = TARGET_TRYING;
         if (syslog_link_next(&target->link))
                 target_run(target);
@@ -240,20 +257,20 @@ static void
 target_restart(SyslogTarget *target)
 {
         deadline_stop(&target->rest);
-        target_disconnect(target, true);
+        target_disconnect(target, SYSLOG_FLIGHT_CLOSED);
         target->failures = 0;
         target_go_on(target);
 }
 
 /* The connection that was open is not any more. */
 static void
-target_lose(SyslogTarget *target, bool is_clean)
+target_lose(SyslogTarget *target, SyslogFlightEnd end)
 {
         if (target->is_settled) {
-                target_disconnect(target, is_clean);
+                target_disconnect(target, end);
                 target_go_on(target);
         } else {
-                target_rewind(target, is_clean);
+                target_rewind(target, end);
                 target_fail(target);
         }
 }
@@ -263,7 +280,8 @@ target_on_end_seen(void *data)
 {
         SyslogTarget *target = data;
 
-        target_lose(target, !syslog_socket_is_reset(target->link.stream.fd));
+        target_lose(target, syslog_socket_is_reset(target->link.stream.fd) ? SYSLOG_FLIGHT_BROKEN
+                                                                           : SYSLOG_FLIGHT_ENDED);
 }
 
 /* The server has ended its side, which a reset follows if it left something unread. */
@@ -272,9 +290,10 @@ target_await_reset(SyslogTarget *target)
 {
         if (syslog_socket_is_reset(target->link.stream.fd)) {
                 deadline_stop(&target->rest);
-                target_lose(target, false);
+                target_lose(target, SYSLOG_FLIGHT_BROKEN);
         } else if (target->state != TARGET_ENDED) {
                 target->state = TARGET_ENDED;
+                deadline_stop(&target->tick);
                 deadline_start(&target->rest, target->loop, RESET_LIMIT, target_on_end_seen,
                                target);
         }
@@ -293,7 +312,7 @@ target_break(SyslogTarget *target, StreamResult result)
         else if (result == STREAM_END && syslog_link_has_places(&target->link))
                 target_await_reset(target);
         else
-                target_lose(target, result == STREAM_END);
+                target_lose(target, SYSLOG_FLIGHT_BROKEN);
 }
 
 static void
@@ -341,23 +360,6 @@ target_take(SyslogTarget *target)
         return n > 0;
 }
 
-/* All that was to be written is: notes where in the stream that was. */
-static void
-target_note_written(SyslogTarget *target)
-{
-        uint64_t acked, given;
-
-        if (!syslog_link_has_places(&target->link)) {
-                /* That nobody took a datagram of UDP is said when the next one is sent. */
-                syslog_flight_drop_written(&target->flight,
-                                           target->own->address.transport == SYSLOG_UDP);
-        } else if (syslog_socket_get_places(target->link.stream.fd, &acked, &given)) {
-                syslog_flight_note_place(&target->flight, given);
-                syslog_flight_acknowledge(&target->flight, acked, loop_now(target->loop));
-                syslog_flight_expire(&target->flight, loop_now(target->loop));
-        }
-}
-
 /* Makes the next text to be written; false when there is nothing to say. */
 static bool
 target_fill(SyslogTarget *target)
@@ -375,8 +377,11 @@ target_fill(SyslogTarget *target)
         const LogRecord *record;
         uint32_t sequence;
 
-        if (target->out->len > 0)
-                target_note_written(target);
+        /* That nobody took a datagram of UDP is said when the next one is sent. */
+        if (target->out->len > 0 && syslog_link_has_places(&target->link))
+                target_note_places(target, true);
+        else if (target->out->len > 0)
+                syslog_flight_drop_written(&target->flight, own->address.transport == SYSLOG_UDP);
         g_string_truncate(target->out, 0);
         target->sent = 0;
 
@@ -394,21 +399,16 @@ static void
 target_on_tick(void *data)
 {
         SyslogTarget *target = data;
-        int fd = target->link.stream.fd;
-        uint64_t acked, given;
         bool has_more;
 
-        if (syslog_link_has_places(&target->link)) {
-                if (syslog_socket_is_dead(fd)) {
-                        target_disconnect(target, false);
-                        target_go_on(target);
-                        return;
-                }
-                if (syslog_socket_get_places(fd, &acked, &given))
-                        syslog_flight_acknowledge(&target->flight, acked, loop_now(target->loop));
-                syslog_flight_expire(&target->flight, loop_now(target->loop));
+        if (syslog_link_has_places(&target->link) &&
+            syslog_socket_is_dead(target->link.stream.fd)) {
+                target_disconnect(target, SYSLOG_FLIGHT_BROKEN);
+                target_go_on(target);
+                return;
         }
 
+        target_note_places(target, false);
         target->is_settled = true;
         target_note_up(target);
         has_more = target_report_dropped(target);
@@ -420,10 +420,11 @@ static void
 target_on_end_tick(void *data)
 {
         SyslogTarget *target = data;
-        uint64_t acked, given;
+        SyslogPlaces places;
 
         if (!syslog_link_has_places(&target->link) ||
-            !syslog_socket_get_places(target->link.stream.fd, &acked, &given) || acked == given)
+            !syslog_socket_get_places(target->link.stream.fd, &places) ||
+            places.acked == places.given)
                 target->end_ticks++;
         if (target->end_ticks < END_TICKS)
                 deadline_start(&target->tick, target->loop, END_TICK, target_on_end_tick, target);
@@ -562,7 +563,7 @@ void
 syslog_target_wake(SyslogTarget *target)
 {
         if (target->state == TARGET_OPEN && syslog_link_is_stale(&target->link)) {
-                target_disconnect(target, true);
+                target_disconnect(target, SYSLOG_FLIGHT_CLOSED);
                 target->state = TARGET_IDLE;
         }
 

@@ -100,7 +100,7 @@ void record_log_step(const Record *record, const char *state, const char *format
         G_GNUC_PRINTF(3, 4);
 
 /* Logs that the request's path is one that matches only the wildcard. */
-void record_log_odd_path(const Record *record);
+void record_log_odd_path(const Record *record, const Settings *settings);
 
 /* Logs the session's end as of @now, unless @settings say that it isn't wanted, or there are too
  * many of its kind. */

@@ -273,7 +273,7 @@ choosing_step(Session *session)
                                       &session->route, &is_odd))
                         return session_refuse(session, REFUSAL_BADREQUEST);
                 if (is_odd)
-                        record_log_odd_path(&session->record);
+                        record_log_odd_path(&session->record, session->settings);
                 if (!session->route)
                         return session_refuse(session, REFUSAL_NOROUTE);
 

@@ -11,9 +11,9 @@
 #include "proxy/worker.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,7 +69,7 @@ static bool
 shared_open_spare(WorkerShared *shared)
 {
         if (shared->spare_fd < 0)
-                shared->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+                shared->spare_fd = eventfd(0, EFD_CLOEXEC); /* needs no file system */
         __atomic_store_n(&shared->lacks_spare, shared->spare_fd < 0, __ATOMIC_RELAXED);
 
         return shared->spare_fd >= 0;

@@ -70,8 +70,9 @@ class Bare(IntegrationTest):
         lines = [re.sub(r'^\d\d:\d\d:\d\d\.\d{3} ', '', line) for line in text.splitlines()
                  if ': abandoned, ' not in line]
         self.assertEqual(len(lines), len(CALM), text)
-        for line, pattern in zip(lines, CALM):
-            self.assertRegex(line, f'^{pattern}$')
+        # A session may be over before all workers are known to listen.
+        for pattern in CALM:
+            self.assertTrue(any(re.fullmatch(pattern, line) for line in lines), f'{pattern}: {text}')
 
     # Nobody around
 

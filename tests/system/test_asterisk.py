@@ -270,6 +270,19 @@ class AsteriskTest(SystemTest):
 
     # The example
 
+    def test_example_loads(self):
+        mark = self.asterisk.log.mark()
+        self.asterisk.run('dialplan reload')
+        self.assertIn("'FULL'", self.asterisk.run('dialplan show agi'))
+        self.assertEqual([line for line in self.asterisk.log.items[mark:]
+                          if re.search('WARNING|ERROR', line)], [])
+        self.asterisk.globals.clear()  # they are as in the file again
+
+    def test_example_has_no_word_for_it(self):
+        self.start(group('Answer', 'odd', 'Commands=SET VARIABLE AGITATOR_STATUS ODD',
+                         'Result=failure'), group('Route', 'odd', 'Path=odd', 'Answer=odd'))
+        self.assertEqual(self.tell('goodd', 'whole'), 'returned ODD')
+
     def test_example_served(self):
         self.start_usual()
         session, mark = self.call_and_accept('gomenu', 'whole')

@@ -165,12 +165,12 @@ fly(SyslogFlight *flight)
 }
 
 static void
-test_flight_after_a_clean_end(void)
+test_flight_after_our_end(void)
 {
         SyslogFlight flight = { .items = NULL };
 
         fly(&flight);
-        syslog_flight_rewind(&flight, true);
+        syslog_flight_rewind(&flight, SYSLOG_FLIGHT_CLOSED, 0);
         g_assert_cmpuint(syslog_flight_get_unwritten(&flight), ==, 4);
         expect(&flight, 7, 10);
         expect_no_more(&flight);
@@ -182,13 +182,39 @@ test_flight_after_a_clean_end(void)
         syslog_flight_clear(&flight);
 }
 
+/* What the server may have had in its hands is sent again, but not what is older or further back.
+ */
+static void
+test_flight_after_the_servers_end(void)
+{
+        SyslogFlight flight = { .items = NULL };
+
+        fly(&flight);
+        syslog_flight_rewind(&flight, SYSLOG_FLIGHT_ENDED, SYSLOG_FLIGHT_HANDS - 1);
+        expect(&flight, 1, 10);
+        syslog_flight_note_place(&flight, 1);
+        syslog_flight_acknowledge(&flight, 1, 0);
+        syslog_flight_rewind(&flight, SYSLOG_FLIGHT_ENDED, SYSLOG_FLIGHT_HANDS);
+        g_assert_cmpuint(syslog_flight_get_n(&flight), ==, 0);
+
+        add(&flight, 11, 13);
+        for (gint64 i = 0; i < 3; i++) {
+                expect(&flight, 11 + i, 11 + i);
+                syslog_flight_note_place(&flight, (uint64_t)i * SYSLOG_FLIGHT_HANDS_SIZE);
+        }
+        syslog_flight_acknowledge(&flight, 2 * SYSLOG_FLIGHT_HANDS_SIZE, 0);
+        syslog_flight_rewind(&flight, SYSLOG_FLIGHT_ENDED, 0);
+        expect(&flight, 12, 13);
+        syslog_flight_clear(&flight);
+}
+
 static void
 test_flight_after_a_reset(void)
 {
         SyslogFlight flight = { .items = NULL };
 
         fly(&flight);
-        syslog_flight_rewind(&flight, false);
+        syslog_flight_rewind(&flight, SYSLOG_FLIGHT_BROKEN, 0);
         expect(&flight, 1, 10);
         add(&flight, 11, 11);
         expect(&flight, 11, 11);
@@ -202,29 +228,35 @@ test_flight_forgets(void)
         SyslogFlight flight = { .items = NULL };
 
         fly(&flight);
-        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT - 1);
+        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT - 1, G_MAXUINT64);
         g_assert_cmpuint(syslog_flight_get_n(&flight), ==, 10);
-        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT);
+        syslog_flight_expire(&flight, SYSLOG_FLIGHT_DOUBT, G_MAXUINT64);
         g_assert_cmpuint(syslog_flight_get_n(&flight), ==, 4);
-        syslog_flight_rewind(&flight, false);
+        syslog_flight_rewind(&flight, SYSLOG_FLIGHT_BROKEN, 0);
         expect(&flight, 7, 10);
         syslog_flight_clear(&flight);
 }
 
+/* A server has no more unread than it ever had room for, nor than there may be at all. */
 static void
 test_flight_bounds_memory(void)
 {
-        SyslogFlight flight = { .items = NULL };
+        const uint64_t sizes[] = { 1000, G_MAXUINT64 };
 
-        for (gint64 i = 1; i <= 50; i++) {
-                syslog_flight_add(&flight, make_record(i, SYSLOG_FLIGHT_DOUBT_SIZE / 10));
-                expect(&flight, i, i);
-                syslog_flight_note_place(&flight, (uint64_t)i);
-                syslog_flight_acknowledge(&flight, (uint64_t)i, 0);
-                syslog_flight_expire(&flight, 0);
-                g_assert_cmpuint(syslog_flight_get_n(&flight), <=, 10);
+        for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
+                const uint64_t size = MIN(sizes[i], SYSLOG_FLIGHT_DOUBT_SIZE) / 10;
+                SyslogFlight flight = { .items = NULL };
+
+                for (gint64 j = 1; j <= 50; j++) {
+                        syslog_flight_add(&flight, make_record(j, 100));
+                        expect(&flight, j, j);
+                        syslog_flight_note_place(&flight, (uint64_t)j * size);
+                        syslog_flight_acknowledge(&flight, (uint64_t)j * size, 0);
+                        syslog_flight_expire(&flight, 0, sizes[i]);
+                        g_assert_cmpuint(syslog_flight_get_n(&flight), ==, MIN(j, 11));
+                }
+                syslog_flight_clear(&flight);
         }
-        syslog_flight_clear(&flight);
 }
 
 static void
@@ -240,7 +272,7 @@ test_flight_of_datagrams(void)
         g_assert_cmpuint(syslog_flight_get_n(&flight), ==, 2);
 
         /* The last one was refused. */
-        syslog_flight_rewind(&flight, false);
+        syslog_flight_rewind(&flight, SYSLOG_FLIGHT_BROKEN, 0);
         expect(&flight, 999, 1000);
         syslog_flight_drop_last(&flight);
         syslog_flight_drop_written(&flight, 0);
@@ -275,7 +307,8 @@ main(int argc, char **argv)
         g_test_add_func("/syslog-queue/counts-what-it-drops", test_queue_counts_what_it_drops);
         g_test_add_func("/syslog-queue/bounds-memory", test_queue_bounds_memory);
         g_test_add_func("/syslog-queue/keeps-what-is-too-much", test_queue_keeps_what_is_too_much);
-        g_test_add_func("/syslog-flight/after-a-clean-end", test_flight_after_a_clean_end);
+        g_test_add_func("/syslog-flight/after-our-end", test_flight_after_our_end);
+        g_test_add_func("/syslog-flight/after-the-servers-end", test_flight_after_the_servers_end);
         g_test_add_func("/syslog-flight/after-a-reset", test_flight_after_a_reset);
         g_test_add_func("/syslog-flight/forgets", test_flight_forgets);
         g_test_add_func("/syslog-flight/bounds-memory", test_flight_bounds_memory);

@@ -26,7 +26,7 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 OURS = TOP / 'tests' / 'system' / 'rpm'
 
 PROGRAMS = {'rpmbuild': 'rpm', 'find-debuginfo': 'debugedit', 'eu-strip': 'elfutils',
-            'meson': 'meson', 'rst2man': 'python3-docutils'}
+            'meson': 'meson', 'rst2man': 'python3-docutils', 'cpio': 'cpio'}
 
 BUILD_LIMIT = 1500 * FACTOR
 KEPT = 8  # builds; older ones are removed
