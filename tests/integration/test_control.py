@@ -86,7 +86,7 @@ class Control(IntegrationTest):
         process = subprocess.Popen(
             [os.environ['AGITATORCTL'], verb, '--socket=' + (path or self.path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=dict(os.environ, LC_ALL='C.UTF-8'), encoding='utf-8', **options)
+            env=dict(os.environ, LC_ALL='C.UTF-8', LANGUAGE=''), encoding='utf-8', **options)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         self.addCleanup(process.stdout.close)

@@ -21,7 +21,7 @@ ENVIRONMENT = [
 
 def run(*arguments, locale='C.UTF-8'):
     return subprocess.run([os.environ['AGITATORCTL'], *arguments], stdin=subprocess.DEVNULL,
-                          env=dict(os.environ, LC_ALL=locale), capture_output=True, timeout=TIMEOUT,
+                          env=dict(os.environ, LC_ALL=locale, LANGUAGE=''), capture_output=True, timeout=TIMEOUT,
                           check=False, encoding='utf-8')
 
 

@@ -202,7 +202,7 @@ class Command(ImportTest):
         def run(old, **environment):
             return subprocess.run(
                 [sys.executable, '-c', script, get_modules(), self.make_path(''), '-'], input=old.encode(),
-                env={**os.environ, 'LC_ALL': 'de_DE.UTF-8', 'PYTHONUTF8': '1', **environment},
+                env={**os.environ, 'LC_ALL': 'de_DE.UTF-8', 'LANGUAGE': '', 'PYTHONUTF8': '1', **environment},
                 capture_output=True, timeout=TIMEOUT, check=False)
 
         refused, left_out = 'threads = 1.5\n' + GOOD, GOOD + '[[route]]\npath = "a"\n' * 3

@@ -30,7 +30,7 @@ def get_modules():
 
 
 def run_import(*arguments, data=b'', environment=None, **options):
-    everything = {**os.environ, 'LC_ALL': 'C.UTF-8', **(environment or {})}
+    everything = {**os.environ, 'LC_ALL': 'C.UTF-8', 'LANGUAGE': '', **(environment or {})}
     options.setdefault('stdout', subprocess.PIPE)
     return subprocess.run([sys.executable, get_import(), *arguments], input=data, env=everything,
                           stderr=subprocess.PIPE, timeout=TIMEOUT, check=False, **options)

@@ -123,7 +123,7 @@ class Proxy:
                    *self.command, '--config=' + self.config_file]
         everything = {name: value for name, value in os.environ.items()
                       if not name.startswith(('LISTEN_', 'WATCHDOG_', 'JOURNAL_STREAM'))}
-        everything.update(NOTIFY_SOCKET=self.notify.getsockname(), LC_ALL='C.UTF-8')
+        everything.update(NOTIFY_SOCKET=self.notify.getsockname(), LC_ALL='C.UTF-8', LANGUAGE='')
         everything.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1')
         everything.update(environment)
         self.process = subprocess.Popen(command, pass_fds=fds, env=everything,
@@ -272,7 +272,7 @@ class Proxy:
 
 def run_program(*arguments, environment=None):
     """Runs it to its end, for --check-config and its like."""
-    everything = dict(os.environ, LC_ALL='C.UTF-8')
+    everything = dict(os.environ, LC_ALL='C.UTF-8', LANGUAGE='')
     everything.update(environment or {})
     return subprocess.run([*program(), *arguments], stdin=subprocess.DEVNULL, timeout=TIMEOUT,
                           env=everything, capture_output=True, check=False,
