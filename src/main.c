@@ -25,7 +25,7 @@ report(const GPtrArray *problems, bool is_good, const char *text)
                 const SettingsProblem *problem = problems->pdata[i];
                 g_autofree char *line = settings_problem_print(problem);
 
-                fprintf(stderr, "%s%s\n", problem->is_error ? "" : _("warning: "), line);
+                fprintf(stderr, "%s%s\n", problem->is_error ? "" : "warning: ", line);
         }
         if (!is_good)
                 return DAEMON_EXIT_CONFIG;
@@ -90,6 +90,7 @@ main(int argc, char **argv)
 
         fd_open_standard();
         setlocale(LC_ALL, "");
+        setlocale(LC_NUMERIC, "C"); /* programs read the numbers, in the log too */
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
         textdomain(GETTEXT_PACKAGE);

@@ -116,6 +116,7 @@ main(int argc, char **argv)
         fd_open_standard();
         setlocale(LC_ALL, "");
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
+        bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
         textdomain(GETTEXT_PACKAGE);
         g_set_prgname("agitatorctl");
 

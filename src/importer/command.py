@@ -15,6 +15,25 @@ from .problems import Refused, show_file
 _ = gettext.gettext
 ngettext = gettext.ngettext
 
+
+def N_(text):
+    return text
+
+
+# What argparse says by itself, in English here: it looks for it among the words of this program.
+WORDS_OF_ARGPARSE = (
+    N_('usage: '),
+    N_('positional arguments'),
+    N_('options'),
+    N_('optional arguments'),  # as it was before Python 3.10
+    N_('%(prog)s: error: %(message)s\n'),
+    N_('argument %(argument_name)s: %(message)s'),
+    N_('expected one argument'),
+    N_('ignored explicit argument %r'),
+    N_('the following arguments are required: %s'),
+    N_('unrecognized arguments: %s'),
+)
+
 EXIT_REFUSED = 1
 EXIT_INTERRUPTED = 130
 

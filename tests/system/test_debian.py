@@ -20,6 +20,8 @@ PARTS = [
     '/usr/share/bash-completion/completions/agitatorctl',
     '/usr/share/zsh/vendor-completions/_agitatorctl',
     '/usr/share/fish/vendor_completions.d/agitatorctl.fish',
+    '/usr/lib/systemd/catalog/agitator.de.catalog',
+    '/usr/share/locale/pt_BR/LC_MESSAGES/agitator.mo',
     '/usr/share/doc/agitator/README.Debian', '/usr/share/doc/agitator/agitator.conf.sample',
 ]
 

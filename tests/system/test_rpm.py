@@ -98,6 +98,13 @@ class PackageTest(unittest.TestCase):
         self.assertIn(f"  version: '{rpms.version()}',\n",
                       (rpms.TOP / 'meson.build').read_text('utf-8'))
 
+    def test_languages(self):
+        found = rpms.query(rpms.build('release').package(), '[%{FILELANGS} %{FILENAMES}\n]')
+        linguas = (rpms.TOP / 'po' / 'LINGUAS').read_text('utf-8')
+        for language in re.findall('(?m)^[^#].*$', linguas):
+            self.assertIn(f'{language} /usr/share/locale/{language}/LC_MESSAGES/agitator.mo\n', found)
+            self.assertIn(f' /usr/lib/systemd/catalog/agitator.{language}.catalog\n', found)
+
     def test_needs_the_libraries_it_is_linked_with(self):
         needs = rpms.query(rpms.build('release').package(), '[%{REQUIRENAME}\n]').splitlines()
         for soname in ('libglib-2.0.so.0', 'libgio-2.0.so.0', 'libgnutls.so.30', 'libsystemd.so.0'):
