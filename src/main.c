@@ -9,6 +9,7 @@
 
 #include <glib/gi18n.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
@@ -87,6 +88,7 @@ main(int argc, char **argv)
         g_autoptr(GError) error = NULL;
         int status;
 
+        fd_open_standard();
         setlocale(LC_ALL, "");
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");

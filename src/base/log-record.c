@@ -59,6 +59,17 @@ record_priority(GLogLevelFlags level)
                                                                   : "7";
 }
 
+static LogKind
+record_find_kind(const LogRecord *record)
+{
+        const GLogField *id = log_field_find(record->fields, record->n_fields, "MESSAGE_ID");
+
+        return !id                                             ? LOG_KIND_EVENT
+               : strcmp(id->value, LOG_ID_SESSION) == 0        ? LOG_KIND_SESSION
+               : strcmp(id->value, LOG_ID_SESSION_FAILED) == 0 ? LOG_KIND_SESSION_FAILED
+                                                               : LOG_KIND_EVENT;
+}
+
 LogRecord *
 log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
 {
@@ -75,7 +86,12 @@ log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
         if (!record)
                 return NULL;
 
-        *record = (LogRecord){ .size = size, .time = g_get_real_time(), .level = level };
+        *record = (LogRecord){
+                .refs = 1,
+                .size = size,
+                .time = g_get_real_time(),
+                .level = level,
+        };
         bytes = (char *)&record->fields[n_fields + OWN_FIELDS];
 
         for (size_t i = 0; i < n_fields; i++) {
@@ -98,17 +114,48 @@ log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
                         (GLogField){ "MESSAGE_ID", LOG_ID_OTHER, strlen(LOG_ID_OTHER) };
         record->fields[record->n_fields++] =
                 (GLogField){ "SYSLOG_IDENTIFIER", G_LOG_DOMAIN, strlen(G_LOG_DOMAIN) };
+        record->kind = record_find_kind(record);
+
+        return record;
+}
+
+LogRecord *
+log_record_ref(LogRecord *record)
+{
+        __atomic_add_fetch(&record->refs, 1, __ATOMIC_RELAXED);
 
         return record;
 }
 
 void
-log_record_free_all(LogRecord *records)
+log_record_unref(LogRecord *record)
+{
+        if (record && __atomic_sub_fetch(&record->refs, 1, __ATOMIC_ACQ_REL) == 0)
+                g_free(record);
+}
+
+void
+log_record_unref_all(LogRecord *records)
 {
         while (records) {
                 LogRecord *next = records->next;
 
-                g_free(records);
+                log_record_unref(records);
                 records = next;
         }
+}
+
+bool
+log_sessions_include(LogSessions sessions, LogKind kind)
+{
+        switch (kind) {
+        case LOG_KIND_EVENT:
+                return true;
+        case LOG_KIND_SESSION:
+                return sessions == LOG_SESSIONS_ALL;
+        case LOG_KIND_SESSION_FAILED:
+                return sessions != LOG_SESSIONS_NONE;
+        }
+
+        g_assert_not_reached();
 }

@@ -131,6 +131,15 @@ record_get_cause(const Record *record)
 }
 
 void
+record_log_debug(const Record *record, const GLogField *fields, size_t n_fields)
+{
+        if (record->is_debugged)
+                log_debug_always(fields, n_fields);
+        else
+                g_log_structured_array(G_LOG_LEVEL_DEBUG, fields, n_fields);
+}
+
+void
 record_log_step(const Record *record, const char *state, const char *format, ...)
 {
         g_autofree char *text = NULL, *message = NULL;
@@ -150,7 +159,7 @@ record_log_step(const Record *record, const char *state, const char *format, ...
         field_set_add_text(&set, "AGITATOR_SESSION", id);
         field_set_add_text(&set, "AGITATOR_STATE", state);
         field_set_add_span(&set, "AGITATOR_UNIQUEID", record->facts, record->uniqueid);
-        log_debug_always(set.fields, set.n);
+        record_log_debug(record, set.fields, set.n);
 }
 
 /* The request with its secrets hidden. */
@@ -361,7 +370,7 @@ record_log(const Record *record, const RecordEnd *end, const Settings *settings,
         char client[ADDRESS_TEXT_SIZE], id[RECORD_ID_SIZE];
         FieldSet set = { .n = 0 };
 
-        if (!record_is_wanted(record, settings->log_sessions, level))
+        if (!record_is_wanted(record, settings->any_sessions, level))
                 return;
 
         request = record_get_request(record, settings);

@@ -43,6 +43,7 @@ typedef struct Record {
         const char *state;      /* name of the one it came to its end in */
         gint64 started, set_up; /* monotonic; set_up 0: never */
         uint64_t bytes_in, bytes_out;
+        bool is_debugged; /* by Debug=: its steps are logged, whatever the level */
 } Record;
 
 /* What is known of the end only. Strings are borrowed. */
@@ -91,7 +92,10 @@ record_get_text(const Record *record, AgiSpan span)
 /* True for the results that somebody should look at. */
 bool record_is_failure(const Record *record);
 
-/* Logs one step of a session in @state, whatever the level. */
+/* Logs at debug level, for this session. */
+void record_log_debug(const Record *record, const GLogField *fields, size_t n_fields);
+
+/* Logs one step of a session in @state. */
 void record_log_step(const Record *record, const char *state, const char *format, ...)
         G_GNUC_PRINTF(3, 4);
 

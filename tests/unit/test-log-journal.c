@@ -12,7 +12,7 @@
 static char *
 format(const GLogField *fields, size_t n)
 {
-        g_autofree LogRecord *record = log_record_new(G_LOG_LEVEL_INFO, fields, n);
+        g_autoptr(LogRecord) record = log_record_new(G_LOG_LEVEL_INFO, fields, n);
         GString *text = g_string_new(NULL);
 
         log_journal_format(text, record);
