@@ -39,7 +39,6 @@ static const struct {
         { LOG_ID_SYSLOG_DOWN, "syslog-down" },
         { LOG_ID_SYSLOG_UP, "syslog-up" },
         { LOG_ID_SYSLOG_DROPPED, "syslog-dropped" },
-        { LOG_ID_OTHER, "other" },
 };
 
 const char *
