@@ -35,6 +35,7 @@ static const struct {
         { LOG_ID_REPEATED, "repeated" },
         { LOG_ID_STEP, "step" },
         { LOG_ID_DIALOGUE, "dialogue" },
+        { LOG_ID_OTHER, "other" },
         { LOG_ID_SYSLOG_DOWN, "syslog-down" },
         { LOG_ID_SYSLOG_UP, "syslog-up" },
         { LOG_ID_SYSLOG_DROPPED, "syslog-dropped" },

@@ -28,6 +28,7 @@
 #define LOG_ID_REPEATED       "5a6b7c8d9eaf4b1c8d2e3f4a5b6c7d18" /* the same, so many times more */
 #define LOG_ID_STEP           "6b7c8d9eafb04c2d9e3f4a5b6c7d8e19" /* debug: a step of a session */
 #define LOG_ID_DIALOGUE       "7c8d9eafb0c14d3eaf4a5b6c7d8e9f20" /* debug: a line of its dialogue */
+#define LOG_ID_OTHER          "8d9eafb0c1d24e4fb05b6c7d8e9fa021" /* none of these: of a library */
 
 /* A short name for @id, as "session-failed", which syslog has as MSGID; NULL when there is none. */
 const char *log_id_get_name(const char *id);

@@ -9,6 +9,9 @@
 
 #include "base/log-id.h"
 
+/* What each record has besides its own fields. */
+#define OWN_FIELDS 3
+
 bool
 log_field_is_text(const GLogField *field)
 {
@@ -49,11 +52,11 @@ record_add(LogRecord *record, const GLogField *field, char *bytes)
 static const char *
 record_priority(GLogLevelFlags level)
 {
-        return level & G_LOG_LEVEL_ERROR                              ? "3"
-               : level & (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING) ? "4"
-               : level & G_LOG_LEVEL_MESSAGE                          ? "5"
-               : level & G_LOG_LEVEL_INFO                             ? "6"
-                                                                      : "7";
+        return level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL) ? "3"
+               : level & G_LOG_LEVEL_WARNING                      ? "4"
+               : level & G_LOG_LEVEL_MESSAGE                      ? "5"
+               : level & G_LOG_LEVEL_INFO                         ? "6"
+                                                                  : "7";
 }
 
 static LogKind
@@ -70,8 +73,8 @@ record_find_kind(const LogRecord *record)
 LogRecord *
 log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
 {
-        size_t size = sizeof(LogRecord) + (n_fields + 2) * sizeof(GLogField);
-        bool has_priority = false;
+        size_t size = sizeof(LogRecord) + (n_fields + OWN_FIELDS) * sizeof(GLogField);
+        bool has_priority = false, has_id = false;
         LogRecord *record;
         char *bytes;
 
@@ -89,13 +92,15 @@ log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
                 .time = g_get_real_time(),
                 .level = level,
         };
-        bytes = (char *)&record->fields[n_fields + 2];
+        bytes = (char *)&record->fields[n_fields + OWN_FIELDS];
 
         for (size_t i = 0; i < n_fields; i++) {
                 if (!log_field_is_text(&fields[i]))
                         continue;
                 if (strcmp(fields[i].key, "PRIORITY") == 0)
                         has_priority = true;
+                if (strcmp(fields[i].key, "MESSAGE_ID") == 0)
+                        has_id = true;
                 bytes = record_add(record, &fields[i], bytes);
         }
         g_assert(bytes == (char *)record + size);
@@ -104,6 +109,9 @@ log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
         if (!has_priority)
                 record->fields[record->n_fields++] =
                         (GLogField){ "PRIORITY", record_priority(level), 1 };
+        if (!has_id)
+                record->fields[record->n_fields++] =
+                        (GLogField){ "MESSAGE_ID", LOG_ID_OTHER, strlen(LOG_ID_OTHER) };
         record->fields[record->n_fields++] =
                 (GLogField){ "SYSLOG_IDENTIFIER", G_LOG_DOMAIN, strlen(G_LOG_DOMAIN) };
         record->kind = record_find_kind(record);

@@ -137,9 +137,18 @@ link_go(SyslogLink *link)
 }
 
 static void
+link_on_turn(void *data)
+{
+}
+
+static void
 link_on_addresses(AddressList *addresses, const GError *error, void *data)
 {
         SyslogLink *link = data;
+
+        /* The resolver calls from outside the loop's turns. What comes to its end here is freed
+         * after the next one, which has to come. */
+        loop_post(link->loop, link_on_turn, NULL);
 
         g_clear_object(&link->lookup);
         if (error) {

@@ -50,7 +50,7 @@ trace_is_asked_for(const Settings *settings,
 }
 
 Trace *
-trace_new(Record *record, const Settings *settings)
+trace_new(const Record *record, const Settings *settings)
 {
         Trace *trace = g_new0(Trace, 1);
 

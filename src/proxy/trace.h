@@ -29,9 +29,8 @@ bool trace_is_asked_for(const Settings *settings,
                         const ListenerSettings *listener,
                         const Address *client);
 
-/* Of the session that @record is of, whose steps are logged too from now on; both
- * must outlive it. */
-Trace *trace_new(Record *record, const Settings *settings);
+/* Of the session that @record is of; both must outlive it. */
+Trace *trace_new(const Record *record, const Settings *settings);
 
 /* Logs what there still is of a line, and ends it. NULL is fine. */
 void trace_free(Trace *trace);

@@ -3,9 +3,11 @@
 """The Debian package: installed, removed and purged."""
 
 import re
+import socket
 
 from harness import debian
 from harness.system_case import main
+from harness.waiting import TIMEOUT
 
 CONF = '/etc/agitator/agitator.conf'
 
@@ -30,12 +32,47 @@ RECORDS = re.compile(r'/(var/(lib/(dpkg|apt)|cache/(apt|debconf)|log)|root)(/|$)
 USERS = re.compile(r'/etc/(passwd|group|shadow|gshadow)-?$')
 
 
-class Install(debian.PackageTest):
+class PackageTest(debian.PackageTest):
+    def snapshot(self):
+        """{path: what it is} of the whole system but for RECORDS."""
+        found = self.machine.run(
+            'find', '/', '/run', '-xdev', '(', '-path', '/run/systemd', '-o', '-path', '/run/log',
+            ')', '-prune', '-o', '-printf', r'%y %m %u:%g %l %p\n').stdout
+        rows = [re.match(r'(.*?) (/.*)$', line) for line in found.splitlines()]
+        snapshot = {row[2]: row[1] for row in rows if row}
+        sums = self.machine.run('find', '/etc', '/var/lib', '-xdev', '-type', 'f', '-exec',
+                                'md5sum', '{}', '+').stdout
+        for line in sums.splitlines():
+            snapshot[line[34:]] += ' ' + line[:32]
+        return {path: what for path, what in snapshot.items() if not RECORDS.search(path)}
+
+    def users(self):
+        """The lines of /etc/passwd and its like."""
+        return {path: set(self.machine.read(path).splitlines())
+                for path in ('/etc/passwd', '/etc/group', '/etc/shadow', '/etc/gshadow')}
+
+    def assert_nothing_is_left(self, before, users):
+        """Compared with what there was: but for the user, as README.Debian says, and nobody can log
+        in as that."""
+        after = self.snapshot()
+        self.assertEqual({path: (before.get(path), after.get(path))
+                          for path in before.keys() | after.keys()
+                          if before.get(path) != after.get(path) and not USERS.search(path)}, {})
+        for path, lines in self.users().items():
+            self.assertTrue(lines > users[path] and
+                            all(line.startswith('agitator:') for line in lines - users[path]), path)
+        self.assertRegex(self.machine.run('getent', 'shadow', 'agitator').stdout,
+                         r'^agitator:!\*?:')
+        known = self.machine.run('dpkg-query', '-W', 'agitator', check=False)
+        self.assertEqual(known.returncode, 1, known.stdout)
+
     def assert_first_call_is_answered(self):
         client = self.call(address=('127.0.0.1', 4573))
         self.assert_success(client)
         self.assertEqual(client.agitator_status, 'UNCONFIGURED')
 
+
+class Install(PackageTest):
     def test_service_runs_and_answers_at_once(self):
         said = self.install()
         self.assertNotRegex(said, r'(?i)warning|error|fail')
@@ -68,6 +105,19 @@ class Install(debian.PackageTest):
                       self.machine.run('systemctl', 'list-dependencies', '--plain',
                                        'multi-user.target').stdout)
 
+    def test_port_that_somebody_else_has(self):
+        """The package is installed all the same, and the service says what is wrong."""
+        other = self.machine.in_network(socket.create_server, ('127.0.0.1', 4573))
+        self.keep(other)
+        self.install()
+        self.machine.wait_journal(r'127\.0\.0\.1:4573.*in use', '-u', 'agitator')
+        self.assertEqual(self.machine.run('dpkg-query', '-W', '-f', '${db:Status-Abbrev}',
+                                          'agitator').stdout, 'ii ')
+        other.close()
+        self.machine.run('systemctl', 'reset-failed', 'agitator')
+        self.machine.run('systemctl', 'start', 'agitator')
+        self.assert_first_call_is_answered()
+
     def test_socket_instead_of_the_service(self):
         """As README.Debian says it."""
         self.install()
@@ -82,25 +132,7 @@ class Install(debian.PackageTest):
             self.keep(self.machine.connect(4573))
 
 
-class Removal(debian.PackageTest):
-    def snapshot(self):
-        """{path: what it is} of the whole system but for RECORDS."""
-        found = self.machine.run(
-            'find', '/', '/run', '-xdev', '(', '-path', '/run/systemd', '-o', '-path', '/run/log',
-            ')', '-prune', '-o', '-printf', r'%y %m %u:%g %l %p\n').stdout
-        rows = [re.match(r'(.*?) (/.*)$', line) for line in found.splitlines()]
-        snapshot = {row[2]: row[1] for row in rows if row}
-        sums = self.machine.run('find', '/etc', '/var/lib', '-xdev', '-type', 'f', '-exec',
-                                'md5sum', '{}', '+').stdout
-        for line in sums.splitlines():
-            snapshot[line[34:]] += ' ' + line[:32]
-        return {path: what for path, what in snapshot.items() if not RECORDS.search(path)}
-
-    def users(self):
-        """The lines of /etc/passwd and its like."""
-        return {path: set(self.machine.read(path).splitlines())
-                for path in ('/etc/passwd', '/etc/group', '/etc/shadow', '/etc/gshadow')}
-
+class Removal(PackageTest):
     def test_purge_leaves_nothing(self):
         before, users = self.snapshot(), self.users()
         self.install()
@@ -114,23 +146,11 @@ class Removal(debian.PackageTest):
         pid = self.main_pid()
 
         self.remove('purge')
-        after = self.snapshot()
-        self.assertEqual({path: (before.get(path), after.get(path))
-                          for path in before.keys() | after.keys()
-                          if before.get(path) != after.get(path) and not USERS.search(path)}, {})
+        self.assert_nothing_is_left(before, users)
         self.assertEqual(self.machine.run('ps', '-p', pid, '-o', 'comm=', check=False).stdout, '')
         self.assertEqual(self.machine.run('systemctl', 'list-units', '--all', '--no-legend',
                                           'agitator*').stdout, '')
         self.assertIn('agitator', self.machine.journal('-u', 'agitator'))
-        known = self.machine.run('dpkg-query', '-W', 'agitator', check=False)
-        self.assertEqual(known.returncode, 1, known.stdout)
-
-        # The user stays, as README.Debian says, and nobody can log in as that.
-        for path, lines in self.users().items():
-            self.assertTrue(lines > users[path] and
-                            all(line.startswith('agitator:') for line in lines - users[path]), path)
-        self.assertRegex(self.machine.run('getent', 'shadow', 'agitator').stdout,
-                         r'^agitator:!\*?:')
 
     def test_removed_package_keeps_its_configuration(self):
         self.install()
@@ -140,6 +160,24 @@ class Removal(debian.PackageTest):
         self.assertEqual(self.states('is-active')[0], 'inactive')
         self.install()
         self.assert_success(self.call(address=('127.0.0.1', 4999)))
+
+
+class WithoutSystemd(PackageTest):
+    """As where an image of a container is made: nobody is there to start anything."""
+
+    boot = False
+
+    def test_installs_runs_by_hand_and_purges(self):
+        before, users = self.snapshot(), self.users()
+        said = self.install()
+        self.assertNotRegex(said, r'(?i)warning|error|fail')
+        process = self.machine.spawn('agitator')
+        self.machine.run('agitatorctl', 'call', '--retry', '10', 'agi://127.0.0.1/hello')
+        self.assert_first_call_is_answered()
+        self.machine.run('pkill', '-x', 'agitator')
+        self.assertEqual(process.wait(TIMEOUT), 0)
+        self.remove('purge')
+        self.assert_nothing_is_left(before, users)
 
 
 if __name__ == '__main__':

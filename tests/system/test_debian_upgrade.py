@@ -5,6 +5,7 @@
 import functools
 import json
 import threading
+import unittest
 
 from harness import debian
 from harness.asterisk import environment, PretendAsterisk, SUCCESS
@@ -181,6 +182,19 @@ class Upgrade(debian.PackageTest):
         wait_until(lambda: not self.is_running(old), 'the old process to leave', pause=0.05)
         self.assert_success(self.call(address=('127.0.0.1', 4573)))
         self.machine.run('systemctl', 'stop', 'agitator.service')
+        self.assert_success(self.call(address=('127.0.0.1', 4573)))
+
+    @unittest.skipIf(debian.SUITE == 'bookworm', 'nothing older than Debian 12 is upgraded from')
+    def test_from_the_debian_release_before(self):
+        """Units were in /lib there, which has become another name of /usr/lib."""
+        self.install(debian.package(debian.build('bookworm')))
+        self.assert_success(self.call(address=('127.0.0.1', 4573)))
+        old = self.main_pid()
+        self.upgrade()
+        self.assertNotEqual(self.main_pid(), old)
+        self.assertEqual(self.version_of(self.main_pid()), f'agitator {NEXT}')
+        self.assertEqual(self.states('is-enabled'), ['enabled', 'disabled', 'disabled'])
+        self.machine.run('systemctl', 'restart', 'agitator')
         self.assert_success(self.call(address=('127.0.0.1', 4573)))
 
     def test_administrators_policy_is_asked(self):

@@ -26,7 +26,7 @@ TOP = pathlib.Path(__file__).resolve().parents[3]
 # What is no part of the tree, or no part of what is built from it.
 NOT_OURS = re.compile(r'^(\.git|build[^/]*|obj-[^/]*)$|(^|/)__pycache__$|'
                       r'^debian/(\.debhelper|agitator|files|.*\.substvars|.*debhelper.*)$')
-NOT_BUILT = re.compile(r'^(tests/system|debian/tests|\.ci|rpm)(/|$)')
+NOT_BUILT = re.compile(r'^(tests/(system|integration|style|samples)|debian/tests|\.ci|rpm)/')
 
 APT_LIMIT = 180 * FACTOR
 
@@ -114,6 +114,19 @@ def build_dependencies():
                  if not name.startswith(('debhelper-compat', 'dh-sequence-')))
 
 
+def test_dependencies():
+    """Those that a build needs for nothing but its tests."""
+    text = field((TOP / 'debian/control').read_text(encoding='utf-8'), 'Build-Depends')
+    return package_names(','.join(each for each in text.split(',') if '<!nocheck>' in each))
+
+
+def own_tests():
+    """{name: packages} of what autopkgtest runs."""
+    text = (TOP / 'debian/tests/control').read_text(encoding='utf-8')
+    return {field(paragraph, 'Tests').strip(): package_names(field(paragraph, 'Depends'))
+            for paragraph in text.split('\n\n')}
+
+
 def version():
     """That of the tree."""
     return re.match(r'agitator \((\S+)\)', (TOP / 'debian/changelog').read_text(encoding='utf-8'))[1]
@@ -190,12 +203,13 @@ def wanted_packages(deb):
 class PackageTest(SystemTest):
     """A machine for each test, with what the package needs or recommends, and without the package."""
 
+    boot = True
     _own = None
 
     def setUp(self):
         super().setUp()
         self.deb = this_package()
-        self._own = Machine(roots.get(SUITE, wanted_packages(self.deb)))
+        self._own = Machine(roots.get(SUITE, wanted_packages(self.deb)), boot=self.boot)
         self.addCleanup(self._own.stop)
         self._own.start()
 
