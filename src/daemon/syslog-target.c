@@ -576,7 +576,7 @@ syslog_target_wake(SyslogTarget *target)
 void
 syslog_target_update(SyslogTarget *target)
 {
-        g_autoptr(Settings) old = target->settings;
+        G_GNUC_UNUSED g_autoptr(Settings) old = target->settings;
         const SyslogSettings *before = target->own;
 
         pthread_mutex_lock(target->lock);

@@ -75,8 +75,8 @@ test_junk_is_refused(void)
                 "[Handover]\nChannel=4\nLedger=5\nProcess=1\nTicketSecret=QUJD\n[Socket 5]\n",
                 "[Handover]\nChannel=4\nLedger=5\nProcess=1\nTicketSecret=QUJD\n[Socket -1]\n",
                 "[Handover]\nChannel=4\nLedger=5\nProcess=1\nTicketSecret=QUJD\n[Socket x]\n",
-                "[Handover]\nChannel=4\nLedger=5\nProcess=1\nTicketSecret=QUJD\n[Socket 7]\n"
-                "Passed=true\n",
+                ("[Handover]\nChannel=4\nLedger=5\nProcess=1\nTicketSecret=QUJD\n[Socket 7]\n"
+                 "Passed=true\n"),
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
