@@ -9,6 +9,7 @@
 
 #include <glib/gi18n.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
@@ -59,6 +60,8 @@ run(const Options *options)
 
         switch (options->action) {
         case OPTIONS_RUN:
+                /* The log is in English, also what the system says of errors. */
+                setlocale(LC_MESSAGES, "C");
                 log_start();
                 status = daemon_run(options->config);
                 log_stop();
@@ -85,6 +88,7 @@ main(int argc, char **argv)
         g_autoptr(GError) error = NULL;
         int status;
 
+        fd_open_standard();
         setlocale(LC_ALL, "");
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");

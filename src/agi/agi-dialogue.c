@@ -7,8 +7,9 @@
  * that, the rest of a value that has `520-` after an LF would hold up the session for ever.
  *
  * Asterisk's AGISTATUS is FAILURE after the line of that name, or after a command that it takes for
- * failed; these reply with a result of -1. But a command that the hang-up of the caller ends does
- * too, and then HANGUP follows. EXEC, CHANNEL STATUS and HANGUP may say -1 and mean nothing by it.
+ * failed; these reply with a result of -1. But so does a command that is ended by the caller's
+ * hanging up, and then HANGUP follows before any other reply. And some commands may say -1 and mean
+ * nothing by it. (Tried with Asterisk 16, each command with something that isn't there.)
  */
 #include "agi/agi-dialogue.h"
 
@@ -35,7 +36,12 @@ agi_dialogue_classify(const char *line, size_t length)
 static bool
 line_is(const char *line, size_t length, const char *command)
 {
-        size_t n = strlen(command);
+        size_t n;
+
+        /* Most differ in the first. */
+        if (length == 0 || (line[0] | 0x20) != (command[0] | 0x20))
+                return false;
+        n = strlen(command);
 
         return length > n && g_ascii_strncasecmp(line, command, n) == 0 &&
                (line[n] == ' ' || line[n] == '\n');
@@ -45,17 +51,20 @@ line_is(const char *line, size_t length, const char *command)
 static void
 agi_dialogue_note_command(AgiDialogue *dialogue, const char *line, size_t length)
 {
+        static const char *const harmless[] = {
+                "EXEC", "CHANNEL STATUS", "HANGUP", "GET DATA", "RECEIVE TEXT",
+        };
+
         while (length > 0 && *line == ' ') {
                 line++;
                 length--;
         }
 
-        dialogue->has_erred |= dialogue->errs;
-        dialogue->errs = false;
-        dialogue->hangs_up =
-                line_is(line, length, "HANGUP") || line_is(line, length, "EXEC Hangup");
-        dialogue->can_err = !dialogue->hangs_up && !line_is(line, length, "EXEC") &&
-                            !line_is(line, length, "CHANNEL STATUS");
+        dialogue->can_err = true;
+        for (size_t i = 0; i < G_N_ELEMENTS(harmless); i++)
+                dialogue->can_err &= !line_is(line, length, harmless[i]);
+        dialogue->hangs_up = line_is(line, length, "EXEC Hangup") ||
+                             (line_is(line, length, "HANGUP") && line[strlen("HANGUP")] == '\n');
 }
 
 void
@@ -127,8 +136,12 @@ agi_dialogue_line(AgiDialogue *dialogue, const char *head, size_t n)
         dialogue->in_usage = false;
         dialogue->outstanding = false;
         dialogue->replies++;
+        dialogue->has_erred |= dialogue->errs;
         dialogue->errs = dialogue->can_err && head_is(head, n, "200 result=-1") &&
                          (n == strlen("200 result=-1") || head[n - 1] == ' ');
+        /* Its HANGUP may come after the server's end. */
+        if (dialogue->hangs_up)
+                agi_dialogue_hang_up(dialogue);
 }
 
 void

@@ -20,18 +20,18 @@
 
 typedef struct AgiDialogue {
         bool outstanding : 1; /* a command has been passed on and not been replied to */
-        bool hung_up : 1;     /* HANGUP was seen from the client before an end was in sight */
+        bool hung_up : 1;     /* HANGUP was seen before an end was in sight, or asked for */
         bool failed : 1;      /* the server sent FAILURE: the client answers nothing any more */
         bool ends : 1;        /* the server has ended: HANGUP is the client's end, too */
         bool in_usage : 1;    /* between `520-` and `520 ` */
         bool can_err : 1;     /* for the last command -1 as its result is an error to Asterisk */
         bool hangs_up : 1;    /* the last command hangs up by itself */
-        bool has_erred : 1;   /* a command before the last one had an error */
-        bool errs : 1;        /* the last one that was replied to had, unless HANGUP explains it */
-        uint8_t n_head;       /* how much of the client's current line is in head */
-        char head[14];        /* its first bytes, enough to tell what it is */
-        uint32_t commands;    /* passed on so far */
-        uint32_t replies;     /* commands replied to so far */
+        bool has_erred : 1;   /* a command before that had an error */
+        bool errs : 1;     /* the last one that was replied to had one, unless HANGUP explains it */
+        uint8_t n_head;    /* how much of the client's current line is in head */
+        char head[14];     /* its first bytes, enough to tell what it is */
+        uint32_t commands; /* passed on so far */
+        uint32_t replies;  /* commands replied to so far */
 } AgiDialogue;
 
 /* What a line from the server is to Asterisk. */

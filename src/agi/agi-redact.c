@@ -16,6 +16,13 @@ is_word(char c)
         return g_ascii_isalnum(c) || c == '_' || c == '-';
 }
 
+/* Unlike strchr() it knows of no end but that of @set. */
+static bool
+is_one_of(char c, const char *set)
+{
+        return c && strchr(set, c);
+}
+
 /* True when all of @name matches @pattern. */
 static bool
 pattern_matches(const char *pattern, const char *name, size_t length)
@@ -66,7 +73,7 @@ word_get_end(const char *from, const char *end)
 static bool
 is_empty(const char *text, const char *end)
 {
-        while (text < end && strchr(" \"')}]\r", *text))
+        while (text < end && is_one_of(*text, " \"')}]\r"))
                 text++;
 
         return text == end;
@@ -125,7 +132,7 @@ agi_redact_reply(GString *text, const char *line, size_t length)
         /* Numbers that only say whether there is a value are no secret. */
         g_string_append(text, result);
         digits = line[n] == '-' ? 2 : 1;
-        if (n + digits <= length && strchr("01", line[n + digits - 1]) &&
+        if (n + digits <= length && is_one_of(line[n + digits - 1], "01") &&
             (n + digits == length || line[n + digits] == ' ')) {
                 g_string_append_len(text, line + n, (gssize)digits);
                 n += digits;
@@ -148,7 +155,7 @@ agi_redact_value(const char *const *patterns, GString *text, const char *value, 
                     is_secret(patterns, at, (size_t)(word_end - at))) {
                         const char *rest = word_end + 1;
 
-                        while (rest < end && !strchr("&;,#|\" ", *rest))
+                        while (rest < end && !is_one_of(*rest, "&;,#|\" "))
                                 rest++;
                         g_string_append_len(text, written, word_end + 1 - written);
                         g_string_append(text, HIDDEN);

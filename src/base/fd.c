@@ -7,6 +7,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -40,6 +41,23 @@ fd_steal(int *fd)
 
         *fd = FD_NONE;
         return stolen;
+}
+
+void
+fd_open_standard(void)
+{
+        int fd;
+
+        /* The lowest number that is free is taken. Where there is no /dev/null a descriptor that
+         * can only be closed will do. */
+        do {
+                fd = open("/dev/null", O_RDWR);
+                if (fd < 0)
+                        fd = open("/", O_PATH);
+        } while (fd >= STDIN_FILENO && fd <= STDERR_FILENO);
+
+        if (fd > STDERR_FILENO)
+                close(fd);
 }
 
 static bool

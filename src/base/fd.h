@@ -16,6 +16,10 @@ void fd_clear(int *fd);
 /* Returns *@fd and leaves FD_NONE there. */
 int fd_steal(int *fd);
 
+/* Opens what is missing of standard input, output and error, so that nothing opened later is taken
+ * for them: first thing in a process. */
+void fd_open_standard(void);
+
 /* A listening socket's options are inherited by what it accepts, so this is called once for each
  * listener, and for a connection of our own once it has lasted long enough to need it. A vanished
  * peer is noticed after FD_KEEPALIVE_BOUND seconds of silence or of unacknowledged data. No effect

@@ -22,6 +22,13 @@
 #define LOG_ID_UPGRADED       "3a4b5c6d7e8f4901a2b3c4d5e6f7a818" /* another process has the service */
 #define LOG_ID_UPGRADE_FAILED "5c6d7e8f9a0b4c12b3c4d5e6f7a8b919" /* this one goes on */
 #define LOG_ID_DROPPED        "b7c8d9eafb0c4de1b2d3e4f5a6b7c816" /* log records got lost */
+#define LOG_ID_SYSLOG_DOWN    "3f6c1e9a57d24b0e8c41d92f7ab3e518" /* a log server can't be reached */
+#define LOG_ID_SYSLOG_UP      "c2a97d40b1e84f6d95f30e6b8d27c419" /* ... and can be again */
+#define LOG_ID_SYSLOG_DROPPED "84e5b7d1f93a4c26a0d8e47c15fb6220" /* it did not get all records */
 #define LOG_ID_REPEATED       "5a6b7c8d9eaf4b1c8d2e3f4a5b6c7d18" /* the same, so many times more */
 #define LOG_ID_STEP           "6b7c8d9eafb04c2d9e3f4a5b6c7d8e19" /* debug: a step of a session */
 #define LOG_ID_DIALOGUE       "7c8d9eafb0c14d3eaf4a5b6c7d8e9f20" /* debug: a line of its dialogue */
+#define LOG_ID_OTHER          "8d9eafb0c1d24e4fb05b6c7d8e9fa021" /* none of these: of a library */
+
+/* A short name for @id, as "session-failed", which syslog has as MSGID; NULL when there is none. */
+const char *log_id_get_name(const char *id);

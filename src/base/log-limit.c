@@ -39,9 +39,10 @@ static struct {
 static const char *const unlimited[] = {
         LOG_ID_SESSION,        /* proxy/record.c asks by itself */
         LOG_ID_SESSION_FAILED, /* likewise */
-        LOG_ID_READY,          LOG_ID_RELOADED, LOG_ID_RELOAD_FAILED, LOG_ID_CONFIG_WARNING,
-        LOG_ID_STOPPING,       LOG_ID_STOPPED,  LOG_ID_UPGRADED,      LOG_ID_UPGRADE_FAILED,
-        LOG_ID_CERTIFICATE,    LOG_ID_DROPPED,  LOG_ID_REPEATED,
+        LOG_ID_READY,          LOG_ID_RELOADED,       LOG_ID_RELOAD_FAILED, LOG_ID_CONFIG_WARNING,
+        LOG_ID_STOPPING,       LOG_ID_STOPPED,        LOG_ID_UPGRADED,      LOG_ID_UPGRADE_FAILED,
+        LOG_ID_CERTIFICATE,    LOG_ID_DROPPED,        LOG_ID_REPEATED,      LOG_ID_SYSLOG_DOWN,
+        LOG_ID_SYSLOG_UP,      LOG_ID_SYSLOG_DROPPED,
 };
 
 /* Fields that differ from one record of a subject to the next. */

@@ -50,5 +50,5 @@ LogLimitResult log_limit_take_event(GLogLevelFlags level,
 gint64 log_limit_get_due(void);
 
 /* The record of a count whose interval has ended by @now, or with @all has not, which begins the
- * next interval; NULL when there is none. To be freed with g_free(). */
+ * next interval; NULL when there is none. It is the caller's to unref. */
 LogRecord *log_limit_take_count(gint64 now, bool all);

@@ -6,16 +6,33 @@
 
 #include "base/log-text.h"
 
-#include <stdbool.h>
-
 /* Of the format characters some turn the direction of what follows. */
 static bool
-is_harmless(gunichar c)
+is_harmless_character(gunichar c)
 {
         GUnicodeType type = g_unichar_type(c);
 
         return type != G_UNICODE_CONTROL && type != G_UNICODE_FORMAT &&
                type != G_UNICODE_LINE_SEPARATOR && type != G_UNICODE_PARAGRAPH_SEPARATOR;
+}
+
+size_t
+log_text_measure(const char *bytes, size_t n, bool *is_harmless)
+{
+        gunichar c;
+
+        *is_harmless = log_text_is_plain(*bytes);
+        if (!(*bytes & 0x80))
+                return 1;
+
+        /* (gunichar)-1 and -2: no character, or not all of one. */
+        c = g_utf8_get_char_validated(bytes, (gssize)n);
+        if (c >= (gunichar)-2)
+                return 1;
+
+        *is_harmless = is_harmless_character(c);
+
+        return (size_t)(g_utf8_next_char(bytes) - bytes);
 }
 
 void
@@ -25,29 +42,21 @@ log_text_append(GString *text, const char *bytes, size_t n)
 
         while (bytes < end) {
                 const char *plain = bytes;
-                size_t width = 1;
+                bool is_harmless;
+                size_t width;
 
-                while (bytes < end && *bytes >= ' ' && *bytes <= '~')
+                while (bytes < end && log_text_is_plain(*bytes))
                         bytes++;
                 g_string_append_len(text, plain, bytes - plain);
                 if (bytes == end)
                         return;
 
-                if (*bytes & 0x80) {
-                        gunichar c = g_utf8_get_char_validated(bytes, end - bytes);
-
-                        /* (gunichar)-1 and -2: no character, or not all of one. */
-                        if (c < (gunichar)-2) {
-                                width = (size_t)(g_utf8_next_char(bytes) - bytes);
-                                if (is_harmless(c)) {
-                                        g_string_append_len(text, bytes, (gssize)width);
-                                        bytes += width;
-                                        continue;
-                                }
-                        }
-                }
-
-                for (; width > 0; width--, bytes++)
-                        g_string_append_printf(text, "\\x%02x", (unsigned char)*bytes);
+                width = log_text_measure(bytes, (size_t)(end - bytes), &is_harmless);
+                if (is_harmless)
+                        g_string_append_len(text, bytes, (gssize)width);
+                else
+                        for (size_t i = 0; i < width; i++)
+                                g_string_append_printf(text, "\\x%02x", (unsigned char)bytes[i]);
+                bytes += width;
         }
 }

@@ -46,7 +46,13 @@ typedef struct LogQueue {
 typedef struct Log {
         int level;       /* atomic */
         int sink;        /* atomic */
+        int sessions;    /* atomic */
+        int tap_level;   /* atomic; 0 when there is no tap */
         guint64 dropped; /* atomic */
+
+        pthread_mutex_t tap_lock; /* of these two */
+        LogTap tap;
+        void *tap_data;
 
         pthread_mutex_t lock; /* of all that follows */
         pthread_cond_t wanted, drained;
@@ -62,6 +68,7 @@ typedef struct Log {
 static Log logger = {
         .level = G_LOG_LEVEL_INFO,
         .sink = LOG_SINK_CONSOLE,
+        .tap_lock = PTHREAD_MUTEX_INITIALIZER,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .wanted = PTHREAD_COND_INITIALIZER,
         .drained = PTHREAD_COND_INITIALIZER,
@@ -72,6 +79,36 @@ static void
 log_count_dropped(size_t n)
 {
         __atomic_fetch_add(&logger.dropped, n, __ATOMIC_RELAXED);
+}
+
+static bool
+log_taps(GLogLevelFlags level)
+{
+        return (int)(level & G_LOG_LEVEL_MASK) <=
+               __atomic_load_n(&logger.tap_level, __ATOMIC_RELAXED);
+}
+
+static void
+log_tap(LogRecord *record)
+{
+        if (!log_taps(record->level))
+                return;
+
+        pthread_mutex_lock(&logger.tap_lock);
+        if (logger.tap)
+                logger.tap(logger.tap_data, record);
+        pthread_mutex_unlock(&logger.tap_lock);
+}
+
+/* True when it is for the journal or stderr, too. */
+static bool
+log_is_wanted(const LogRecord *record)
+{
+        LogSessions sessions = (LogSessions)__atomic_load_n(&logger.sessions, __ATOMIC_RELAXED);
+
+        return (int)(record->level & G_LOG_LEVEL_MASK) <=
+                       __atomic_load_n(&logger.level, __ATOMIC_RELAXED) &&
+               log_sessions_include(sessions, record->kind);
 }
 
 /* What waits in @text is written, and @n, the number of its records, counted if that fails. */
@@ -165,7 +202,7 @@ log_report_dropped(void)
         guint64 dropped = log_get_dropped();
         g_autofree char *message = NULL;
         g_autofree char *count = NULL;
-        g_autofree LogRecord *record = NULL;
+        g_autoptr(LogRecord) record = NULL;
 
         if (dropped == logger.reported || !log_is_enabled(G_LOG_LEVEL_WARNING))
                 return;
@@ -186,7 +223,8 @@ log_report_dropped(void)
                 return;
 
         record->sink = __atomic_load_n(&logger.sink, __ATOMIC_RELAXED);
-        if (log_write(record, -1))
+        log_tap(record);
+        if (!log_is_wanted(record) || log_write(record, -1))
                 logger.reported = dropped;
 }
 
@@ -228,11 +266,16 @@ log_push(LogRecord *record)
         return result;
 }
 
-/* Takes @record: to the queue, or where there is no thread, out at once. */
+/* Takes @record: to the queue, or where there is no thread, out at once. One that is not @wanted
+ * there goes to the tap only. */
 static void
-log_take(LogRecord *record)
+log_take(LogRecord *record, bool wanted)
 {
-        g_autofree LogRecord *own = record;
+        g_autoptr(LogRecord) own = record;
+
+        log_tap(own);
+        if (!wanted)
+                return;
 
         own->sink = __atomic_load_n(&logger.sink, __ATOMIC_RELAXED);
         switch (log_push(own)) {
@@ -292,7 +335,7 @@ log_push_counts(bool all)
         LogRecord *record;
 
         while ((record = log_limit_take_count(g_get_monotonic_time(), all))) {
-                log_take(record);
+                log_take(record, log_is_wanted(record));
                 any = true;
         }
 
@@ -325,7 +368,7 @@ log_run(void *unused)
                 has_room = queue->n <= LOG_MAX_RECORDS / 2;
                 pthread_mutex_unlock(&logger.lock);
 
-                log_record_free_all(records);
+                log_record_unref_all(records);
                 if (log_push_counts(ends))
                         ends = false;
                 if (has_room)
@@ -363,7 +406,7 @@ log_wait(bool stopping)
 static void
 log_write_fatal(LogRecord *record)
 {
-        g_autofree LogRecord *own = record;
+        g_autoptr(LogRecord) own = record;
 
         pthread_mutex_lock(&logger.lock);
         if (logger.running && !pthread_equal(pthread_self(), logger.thread))
@@ -428,7 +471,7 @@ log_writer(GLogLevelFlags level, const GLogField *fields, gsize n_fields, void *
         else if (is_fatal)
                 log_write_fatal(record);
         else
-                log_take(record);
+                log_take(record, log_is_wanted(record));
 
         return G_LOG_WRITER_HANDLED;
 }
@@ -446,7 +489,7 @@ log_debug_always(const GLogField *fields, size_t n_fields)
         LogRecord *record = log_record_new(G_LOG_LEVEL_DEBUG, fields, n_fields);
 
         if (record)
-                log_take(record);
+                log_take(record, true);
         else
                 log_count_dropped(1);
 }
@@ -499,6 +542,22 @@ log_configure(LogTarget target, GLogLevelFlags level)
 }
 
 void
+log_set_sessions(LogSessions sessions)
+{
+        __atomic_store_n(&logger.sessions, (int)sessions, __ATOMIC_RELAXED);
+}
+
+void
+log_set_tap(LogTap func, void *data, GLogLevelFlags level)
+{
+        pthread_mutex_lock(&logger.tap_lock);
+        logger.tap = func;
+        logger.tap_data = data;
+        __atomic_store_n(&logger.tap_level, func ? (int)level : 0, __ATOMIC_RELAXED);
+        pthread_mutex_unlock(&logger.tap_lock);
+}
+
+void
 log_stop(void)
 {
         bool ended;
@@ -525,7 +584,9 @@ log_stop(void)
 bool
 log_is_enabled(GLogLevelFlags level)
 {
-        return (int)(level & G_LOG_LEVEL_MASK) <= __atomic_load_n(&logger.level, __ATOMIC_RELAXED);
+        return (int)(level & G_LOG_LEVEL_MASK) <=
+                       __atomic_load_n(&logger.level, __ATOMIC_RELAXED) ||
+               log_taps(level);
 }
 
 guint64

@@ -5,6 +5,8 @@
 
 #include <glib.h>
 
+#include "base/log-record.h"
+
 /*
  * Where log records go. All code logs with GLib's g_log_structured(), g_debug() and their like,
  * from any thread; the writer behind them copies the record into a bounded queue and returns, and a
@@ -29,6 +31,17 @@ void log_start(void);
 /* Takes effect for every record from now on. @level: the least important that is still logged,
  * G_LOG_LEVEL_DEBUG to G_LOG_LEVEL_ERROR. Any thread. */
 void log_configure(LogTarget target, GLogLevelFlags level);
+
+/* Which sessions' records go to the journal or stderr; all of them at first. Any thread. */
+void log_set_sessions(LogSessions sessions);
+
+/* Called for each record of @level or more important, on the thread that logs it: it may take a
+ * reference and must not wait for anything. One call at a time. */
+typedef void (*LogTap)(void *data, LogRecord *record);
+
+/* A further place for records to go, whatever the other ones take; NULL for none, as at first. When
+ * this returns @func is not called any more that was in force before. Any thread but in a tap. */
+void log_set_tap(LogTap func, void *data, GLogLevelFlags level);
 
 /* Writes out what is queued, for two seconds at the most, and ends the thread; later records are
  * written at once by whoever logs them. */

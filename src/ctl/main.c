@@ -12,6 +12,7 @@
 #include <glib.h>
 #include <glib/gi18n.h>
 
+#include "base/fd.h"
 #include "ctl/call.h"
 #include "ctl/manage.h"
 
@@ -112,6 +113,7 @@ main(int argc, char **argv)
         gboolean version = FALSE;
         const Verb *verb;
 
+        fd_open_standard();
         setlocale(LC_ALL, "");
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         textdomain(GETTEXT_PACKAGE);

@@ -37,6 +37,7 @@ struct Control {
         char *path;
         struct stat stat; /* of the socket in the file system */
         int fd;
+        bool has_left;            /* the path is another process's */
         guint accepting, pausing; /* ids of sources, one of them 0 */
         GPtrArray *connections;   /* of Connection, the oldest first */
 };
@@ -495,7 +496,7 @@ control_free(Control *control)
 
         g_clear_handle_id(&control->accepting, g_source_remove);
         g_clear_handle_id(&control->pausing, g_source_remove);
-        if (control->fd != FD_NONE && control_has_path(control))
+        if (control->fd != FD_NONE && !control->has_left && control_has_path(control))
                 unlink(control->path);
         fd_clear(&control->fd); /* from here on nothing makes it accept again */
 
@@ -513,14 +514,58 @@ control_free(Control *control)
 }
 
 void
-control_calls_answer(GPtrArray *calls, unsigned n, const char *error)
+control_leave(Control *control)
 {
-        for (unsigned i = 0; i < n; i++) {
+        control->has_left = true;
+}
+
+void
+control_queue_init(ControlQueue *queue)
+{
+        *queue = (ControlQueue){ .calls = g_ptr_array_new() };
+}
+
+void
+control_queue_clear(ControlQueue *queue)
+{
+        g_clear_pointer(&queue->calls, g_ptr_array_unref);
+}
+
+bool
+control_queue_is_empty(const ControlQueue *queue)
+{
+        return queue->calls->len == 0;
+}
+
+void
+control_queue_add(ControlQueue *queue, ControlCall *call)
+{
+        g_ptr_array_add(queue->calls, call);
+}
+
+void
+control_queue_begin(ControlQueue *queue)
+{
+        queue->n_served = queue->calls->len;
+}
+
+void
+control_queue_end(ControlQueue *queue, const char *error)
+{
+        for (unsigned i = 0; i < queue->n_served; i++) {
                 if (error)
-                        control_call_fail(calls->pdata[i], error);
+                        control_call_fail(queue->calls->pdata[i], error);
                 else
-                        control_call_succeed(calls->pdata[i]);
+                        control_call_succeed(queue->calls->pdata[i]);
         }
-        if (n > 0)
-                g_ptr_array_remove_range(calls, 0, n);
+        if (queue->n_served > 0)
+                g_ptr_array_remove_range(queue->calls, 0, queue->n_served);
+        queue->n_served = 0;
+}
+
+void
+control_queue_fail(ControlQueue *queue, const char *reason)
+{
+        control_queue_begin(queue);
+        control_queue_end(queue, reason);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include <stdbool.h>
+
 #include <glib.h>
 
 /*
@@ -33,11 +35,30 @@ Control *control_new(const char *path, const ControlFuncs *funcs, void *data, GE
  * it. The socket is removed unless another has been put in its place. */
 void control_free(Control *control);
 
+/* The socket's name is another process's from now on: control_free() leaves it alone. */
+void control_leave(Control *control);
+
 /* The answer, and the end of the call. Both may be called when the caller has gone away. */
 void control_call_succeed(ControlCall *call);
 void control_call_fail(ControlCall *call, const char *reason);
 
-/* Answers the first @n of @calls and takes them out: with @error, or NULL for success. */
-void control_calls_answer(GPtrArray *calls, unsigned n, const char *error);
+/* Callers that wait for the same thing; embedded. What is done for those who are there when it
+ * begins is not for those who come later. */
+typedef struct ControlQueue {
+        GPtrArray *calls;  /* of ControlCall */
+        unsigned n_served; /* so many of them have what they wait for begun */
+} ControlQueue;
+
+void control_queue_init(ControlQueue *queue);
+void control_queue_clear(ControlQueue *queue); /* all must have been answered */
+bool control_queue_is_empty(const ControlQueue *queue);
+void control_queue_add(ControlQueue *queue, ControlCall *call);
+void control_queue_begin(ControlQueue *queue);
+
+/* It is over: answers those for whom it began, with @error, or NULL for success. */
+void control_queue_end(ControlQueue *queue, const char *error);
+
+/* Answers all of them. */
+void control_queue_fail(ControlQueue *queue, const char *reason);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Control, control_free);

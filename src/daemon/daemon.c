@@ -29,6 +29,7 @@
 #include "daemon/predecessor.h"
 #include "daemon/settings-file.h"
 #include "daemon/status.h"
+#include "daemon/syslog.h"
 #include "daemon/upgrade.h"
 #include "net/listener.h"
 #include "proxy/names.h"
@@ -50,6 +51,7 @@ typedef struct Daemon {
         Ledger *ledger;
         Proxy *proxy;
         Names *names; /* of the settings in force */
+        Syslog *syslog;
 
         /* Settings on their way into force; NULL when there are none. */
         Settings *next;
@@ -62,10 +64,9 @@ typedef struct Daemon {
         bool wants_upgrade;  /* when the reload is over */
         char *upgrade_error; /* of the last one; NULL when it went well */
 
-        Control *control;     /* NULL until ready, and when there is none */
-        GPtrArray *callers;   /* of ControlCall: who waits for a reload */
-        unsigned served;      /* ... so many of them for the one that is on its way */
-        GPtrArray *upgraders; /* likewise: who waits for an upgrade */
+        Control *control;       /* NULL until ready, and when there is none */
+        ControlQueue reloaders; /* who waits for a reload */
+        ControlQueue upgraders; /* ... and for an upgrade */
 
         bool is_ready;
         bool has_service; /* no predecessor has it any more */
@@ -156,9 +157,7 @@ daemon_end(Daemon *daemon)
 
         daemon_show_status(daemon);
         notify_ready();
-        control_calls_answer(daemon->callers, daemon->served,
-                             daemon->reload_error); /* by now all others know */
-        daemon->served = 0;
+        control_queue_end(&daemon->reloaders, daemon->reload_error); /* by now all others know */
         if (daemon->again)
                 daemon_begin(daemon);
         else if (daemon->wants_upgrade)
@@ -248,7 +247,9 @@ daemon_on_names(void *data)
         daemon->names = g_steal_pointer(&daemon->next_names);
 
         log_configure(daemon->next->log_target, daemon->next->log_level);
+        log_set_sessions(daemon->next->log_sessions);
         log_limit_configure(daemon->next->log_burst, daemon->next->log_interval);
+        syslog_configure(daemon->syslog, daemon->next);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }
@@ -260,7 +261,7 @@ daemon_begin(Daemon *daemon)
         g_autoptr(GPtrArray) problems = settings_problems_new();
 
         daemon->again = false;
-        daemon->served = daemon->callers->len;
+        control_queue_begin(&daemon->reloaders);
         if (daemon->is_ready)
                 notify_reloading();
 
@@ -305,13 +306,13 @@ daemon_reload(Daemon *daemon)
 
 /* Puts @call among those who wait, unless it comes too late; true when it does wait. */
 static bool
-daemon_take_call(Daemon *daemon, GPtrArray *callers, ControlCall *call)
+daemon_take_call(Daemon *daemon, ControlQueue *queue, ControlCall *call)
 {
         if (daemon->is_stopping || daemon->is_leaving) {
                 control_call_fail(call, daemon->is_stopping ? STOPPING : REPLACED);
                 return false;
         }
-        g_ptr_array_add(callers, call);
+        control_queue_add(queue, call);
 
         return true;
 }
@@ -321,7 +322,7 @@ daemon_on_reload_call(ControlCall *call, void *data)
 {
         Daemon *daemon = data;
 
-        if (daemon_take_call(daemon, daemon->callers, call))
+        if (daemon_take_call(daemon, &daemon->reloaders, call))
                 daemon_reload(daemon);
 }
 
@@ -330,7 +331,7 @@ daemon_on_upgrade_call(ControlCall *call, void *data)
 {
         Daemon *daemon = data;
 
-        if (daemon_take_call(daemon, daemon->upgraders, call))
+        if (daemon_take_call(daemon, &daemon->upgraders, call))
                 daemon_upgrade(daemon);
 }
 
@@ -339,7 +340,9 @@ daemon_on_hangup(void *data)
 {
         Daemon *daemon = data;
 
-        if (!daemon->is_stopping && !daemon->is_leaving)
+        if (daemon->is_leaving)
+                daemon->again = true; /* if it comes in time, the successor is told */
+        else if (!daemon->is_stopping)
                 daemon_reload(daemon);
 
         return G_SOURCE_CONTINUE;
@@ -398,8 +401,8 @@ daemon_stop(Daemon *daemon)
         daemon->is_stopping = true;
         upgrade_cancel(daemon->upgrade, STOPPING);
         daemon_end(daemon);
-        control_calls_answer(daemon->callers, daemon->callers->len, STOPPING);
-        control_calls_answer(daemon->upgraders, daemon->upgraders->len, STOPPING);
+        control_queue_fail(&daemon->reloaders, STOPPING);
+        control_queue_fail(&daemon->upgraders, STOPPING);
         notify_stopping();
         if (daemon->predecessor)
                 predecessor_send(daemon->predecessor, HANDOVER_STOP, NULL);
@@ -418,8 +421,10 @@ daemon_stop(Daemon *daemon)
 /* When the successor has died, a stop is for nothing else than to start the service anew, which
  * waits for us while nobody accepts. */
 static void
-daemon_make_way(Daemon *daemon)
+daemon_make_way(void *data)
 {
+        Daemon *daemon = data;
+
         if (daemon->is_leaving && daemon->is_stopping && !upgrade_has_successor(daemon->upgrade))
                 daemon_cut(daemon);
 }
@@ -430,7 +435,7 @@ daemon_on_stop_signal(void *data)
         Daemon *daemon = data;
 
         /* A successor may have told us before the service manager does. */
-        if (++daemon->stop_signals > 1)
+        if (++daemon->stop_signals > 1 && daemon->has_service)
                 daemon_cut(daemon);
         else if (!daemon->is_stopping)
                 daemon_stop(daemon);
@@ -449,7 +454,8 @@ daemon_on_upgrade_failed(const char *reason, void *data)
         daemon->upgrade_error = g_strdup(reason);
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_UPGRADE_FAILED,
                          "MESSAGE", "upgrade failed, this process goes on: %s", reason);
-        control_calls_answer(daemon->upgraders, daemon->upgraders->len, reason);
+        control_queue_end(&daemon->upgraders, reason);
+        daemon->wants_upgrade |= !control_queue_is_empty(&daemon->upgraders);
 
         if (!daemon->is_stopping)
                 daemon_end(daemon);
@@ -461,25 +467,39 @@ daemon_on_left(void *data)
 {
         Daemon *daemon = data;
         pid_t pid = upgrade_finish(daemon->upgrade);
-        unsigned sessions;
+        unsigned sessions = proxy_get_sessions(daemon->proxy);
 
-        daemon->has_left = true;
         if (pid == 0) {
                 g_critical("the new process ended when it was to take over");
                 daemon->status = EXIT_FAILURE;
-                daemon_stop(daemon);
+                daemon->has_left = true;
+                if (!daemon->is_stopping)
+                        daemon_stop(daemon);
+                daemon_cut(daemon);
                 return;
         }
 
+        if (daemon->control)
+                control_leave(daemon->control);
         if (daemon->again)
                 kill(pid, SIGHUP);
-        control_calls_answer(daemon->upgraders, daemon->upgraders->len, NULL);
-        control_calls_answer(daemon->callers, daemon->callers->len, REPLACED);
-
-        sessions = proxy_get_sessions(daemon->proxy);
+        if (daemon->is_stopping)
+                kill(pid, SIGTERM);
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_UPGRADED,
                          "MESSAGE", "process %ld has taken over: %u session%s to finish here",
                          (long)pid, sessions, plural(sessions));
+}
+
+/* The successor has the service, and answers on the control socket. */
+static void
+daemon_on_served(void *data)
+{
+        Daemon *daemon = data;
+
+        control_queue_end(&daemon->upgraders, NULL);
+        control_queue_fail(&daemon->upgraders, REPLACED);
+        control_queue_fail(&daemon->reloaders, REPLACED);
+        daemon->has_left = true;
         daemon_check_end(daemon);
 }
 
@@ -508,12 +528,6 @@ daemon_on_told(bool to_cut, void *data)
 }
 
 static void
-daemon_on_bereft(void *data)
-{
-        daemon_make_way(data);
-}
-
-static void
 daemon_upgrade(Daemon *daemon)
 {
         if (daemon_is_busy(daemon)) {
@@ -523,6 +537,7 @@ daemon_upgrade(Daemon *daemon)
 
         daemon->wants_upgrade = false;
         g_clear_pointer(&daemon->upgrade_error, g_free);
+        control_queue_begin(&daemon->upgraders);
         notify_status("Upgrading: waiting for the new process");
         upgrade_start(daemon->upgrade);
 }
@@ -545,13 +560,19 @@ daemon_take_service(Daemon *daemon)
         daemon->has_service = true;
         notify_set_silent(false);
         daemon_open_control(daemon);
+        notify_watchdog();
         daemon_show_status(daemon);
         notify_ready();
+        predecessor_send(daemon->predecessor, HANDOVER_SERVING, NULL);
 
         if (proxy_own_sockets(daemon->proxy))
                 daemon->again = true;
+        if (daemon->is_stopping)
+                return;
         if (daemon->again)
                 daemon_reload(daemon);
+        else if (daemon->wants_upgrade)
+                daemon_upgrade(daemon);
 }
 
 static void
@@ -574,6 +595,7 @@ daemon_on_predecessor(HandoverMessage message, const char *text, void *data)
                 daemon_check_end(daemon);
                 break;
         case HANDOVER_READY:
+        case HANDOVER_SERVING:
         case HANDOVER_FAILED:
         case HANDOVER_STOP:
         case HANDOVER_CUT:
@@ -582,43 +604,19 @@ daemon_on_predecessor(HandoverMessage message, const char *text, void *data)
         }
 }
 
-/* What this process begins with: the sockets of systemd's or of a predecessor's, and the ledger. */
-static GPtrArray *
-daemon_take_sockets(Daemon *daemon, GError **error)
-{
-        g_autoptr(GPtrArray) sockets = NULL;
-
-        daemon->predecessor = predecessor_take(error);
-        if (!daemon->predecessor && *error)
-                return NULL;
-
-        notify_set_silent(daemon->predecessor != NULL);
-        daemon->has_service = !daemon->predecessor;
-        sockets = daemon->predecessor ? predecessor_take_listeners(daemon->predecessor, error)
-                                      : listener_take_passed(error);
-        if (!sockets)
-                return NULL;
-
-        daemon->ledger = predecessor_take_ledger(daemon->predecessor, error);
-        if (!daemon->ledger)
-                return NULL;
-        if (daemon->predecessor)
-                predecessor_watch(daemon->predecessor, daemon_on_predecessor, daemon);
-
-        return g_steal_pointer(&sockets);
-}
-
 static bool
 daemon_init(Daemon *daemon, GError **error)
 {
         static const UpgradeFuncs upgrade_funcs = {
                 .ready = daemon_on_successor,
+                .served = daemon_on_served,
                 .failed = daemon_on_upgrade_failed,
                 .told = daemon_on_told,
-                .bereft = daemon_on_bereft,
+                .bereft = daemon_make_way,
         };
-        GPtrArray *sockets;
         gint64 watchdog = notify_get_watchdog_interval();
+        Inheritance inheritance;
+        bool inherits;
 
         /* Before anything that takes time: from here on a signal is never lost and never kills. */
         signal(SIGPIPE, SIG_IGN);
@@ -627,11 +625,17 @@ daemon_init(Daemon *daemon, GError **error)
         daemon_keep_source(daemon, g_unix_signal_add(SIGINT, daemon_on_stop_signal, daemon));
         daemon_keep_source(daemon, g_unix_signal_add(SIGUSR2, daemon_on_upgrade_signal, daemon));
 
-        sockets = daemon_take_sockets(daemon, error);
-        if (!sockets)
+        inherits = predecessor_inherit(&inheritance, error);
+        daemon->predecessor = inheritance.predecessor;
+        daemon->ledger = inheritance.ledger;
+        daemon->has_service = !daemon->predecessor;
+        notify_set_silent(!daemon->has_service);
+        if (!inherits)
                 return false;
 
-        daemon->proxy = proxy_new(sockets, fd_raise_limit(), daemon->ledger);
+        if (daemon->predecessor)
+                predecessor_watch(daemon->predecessor, daemon_on_predecessor, daemon);
+        daemon->proxy = proxy_new(inheritance.sockets, fd_raise_limit(), daemon->ledger);
         daemon->upgrade =
                 upgrade_new(daemon->config, daemon->proxy, daemon->ledger, &upgrade_funcs, daemon);
         daemon_keep_source(daemon,
@@ -653,8 +657,8 @@ daemon_clear(Daemon *daemon)
         g_array_unref(daemon->sources);
 
         control_free(daemon->control);
-        g_ptr_array_unref(daemon->callers); /* all were answered when the stop began */
-        g_ptr_array_unref(daemon->upgraders);
+        control_queue_clear(&daemon->reloaders);
+        control_queue_clear(&daemon->upgraders);
         names_free(daemon->next_names);
         settings_unref(daemon->next);
         names_free(daemon->names);
@@ -663,6 +667,7 @@ daemon_clear(Daemon *daemon)
         predecessor_free(daemon->predecessor);
         ledger_free(daemon->ledger);
         g_free(daemon->upgrade_error);
+        syslog_free(daemon->syslog);
         g_free(daemon->reload_error);
         g_main_loop_unref(daemon->loop);
 }
@@ -674,9 +679,10 @@ daemon_run(const char *config)
         g_autoptr(GError) error = NULL;
 
         daemon.loop = g_main_loop_new(NULL, FALSE);
+        daemon.syslog = syslog_new();
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
-        daemon.callers = g_ptr_array_new();
-        daemon.upgraders = g_ptr_array_new();
+        control_queue_init(&daemon.reloaders);
+        control_queue_init(&daemon.upgraders);
         if (daemon_init(&daemon, &error)) {
                 g_main_loop_run(daemon.loop);
         } else {

@@ -58,4 +58,9 @@ expiry_log(const Settings *settings, gint64 now)
 
                 expiry_log_one("AGITATOR_SERVER", "Server", server->name, server->credentials, now);
         }
+        for (unsigned i = 0; i < settings->syslogs->len; i++) {
+                const SyslogSettings *syslog = settings->syslogs->pdata[i];
+
+                expiry_log_one("AGITATOR_SYSLOG", "Syslog", syslog->name, syslog->credentials, now);
+        }
 }

@@ -21,8 +21,8 @@
 #define MAX_TEXT     4096
 
 static const char *const words[] = {
-        [HANDOVER_READY] = "READY", [HANDOVER_FAILED] = "FAILED", [HANDOVER_STOP] = "STOP",
-        [HANDOVER_CUT] = "CUT",     [HANDOVER_GO] = "GO",
+        [HANDOVER_READY] = "READY", [HANDOVER_SERVING] = "SERVING", [HANDOVER_FAILED] = "FAILED",
+        [HANDOVER_STOP] = "STOP",   [HANDOVER_CUT] = "CUT",         [HANDOVER_GO] = "GO",
 };
 
 static void

@@ -44,10 +44,11 @@ Handover *handover_parse(const char *text, gsize length, GError **error);
 /* One message on the channel, each of which comes whole or not at all. */
 typedef enum HandoverMessage {
         /* From the new process. */
-        HANDOVER_READY,  /* its settings are in force, it accepts */
-        HANDOVER_FAILED, /* it ends; why is the text */
-        HANDOVER_STOP,   /* it was told to stop */
-        HANDOVER_CUT,    /* ... and not to wait for sessions */
+        HANDOVER_READY,   /* its settings are in force, it accepts */
+        HANDOVER_SERVING, /* it has the service, and its control socket is there */
+        HANDOVER_FAILED,  /* it ends; why is the text */
+        HANDOVER_STOP,    /* it was told to stop */
+        HANDOVER_CUT,     /* ... and not to wait for sessions */
         /* From the old one. */
         HANDOVER_GO, /* the service is the new one's */
         /* Not sent. */

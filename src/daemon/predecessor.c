@@ -71,7 +71,8 @@ keep_descriptor(int fd, GError **error)
         return true;
 }
 
-Predecessor *
+/* NULL without an error when there is none. */
+static Predecessor *
 predecessor_take(GError **error)
 {
         g_autofree char *variable = g_strdup(g_getenv(HANDOVER_VARIABLE));
@@ -101,13 +102,13 @@ predecessor_take(GError **error)
         return predecessor;
 }
 
-GPtrArray *
+static GPtrArray *
 predecessor_take_listeners(Predecessor *predecessor, GError **error)
 {
         g_autoptr(GPtrArray) listeners =
                 g_ptr_array_new_with_free_func((GDestroyNotify)listener_unref);
 
-        for (unsigned i = 0; predecessor && i < predecessor->handover->sockets->len; i++) {
+        for (unsigned i = 0; i < predecessor->handover->sockets->len; i++) {
                 const HandoverSocket *socket =
                         &g_array_index(predecessor->handover->sockets, HandoverSocket, i);
                 Listener *listener = NULL;
@@ -122,24 +123,44 @@ predecessor_take_listeners(Predecessor *predecessor, GError **error)
         return g_steal_pointer(&listeners);
 }
 
-Ledger *
+/* Its ledger, or a new one. */
+static Ledger *
 predecessor_take_ledger(Predecessor *predecessor, GError **error)
 {
         g_autoptr(GError) why = NULL;
-        Ledger *ledger = NULL;
+        Ledger *ledger =
+                ledger_open(predecessor->handover->ledger, predecessor->handover->process, &why);
 
-        if (predecessor) {
-                ledger = ledger_open(predecessor->handover->ledger, predecessor->handover->process,
-                                     &why);
-                if (!ledger)
-                        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
-                                         LOG_ID_UPGRADED, "MESSAGE",
-                                         "servers' MaxSessions= leave out what older processes "
-                                         "still have: %s",
-                                         why->message);
+        if (ledger)
+                return ledger;
+
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_UPGRADED,
+                         "MESSAGE",
+                         "servers' MaxSessions= leave out what older processes still have: %s",
+                         why->message);
+
+        return ledger_new(error);
+}
+
+bool
+predecessor_inherit(Inheritance *inheritance, GError **error)
+{
+        g_autoptr(GError) why = NULL;
+        Predecessor *predecessor = predecessor_take(&why);
+
+        *inheritance = (Inheritance){ .predecessor = predecessor };
+        if (why) {
+                g_propagate_error(error, g_steal_pointer(&why));
+                return false;
         }
 
-        return ledger ? ledger : ledger_new(error);
+        inheritance->sockets = predecessor ? predecessor_take_listeners(predecessor, error)
+                                           : listener_take_passed(error);
+        if (inheritance->sockets)
+                inheritance->ledger = predecessor ? predecessor_take_ledger(predecessor, error)
+                                                  : ledger_new(error);
+
+        return inheritance->ledger != NULL;
 }
 
 static void

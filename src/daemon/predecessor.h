@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include <stdbool.h>
+
 #include <glib.h>
 
 #include "daemon/handover.h"
@@ -13,15 +15,16 @@
 
 typedef struct Predecessor Predecessor;
 
-/* Takes what it handed over. NULL without an error when there is none, with one when what it handed
- * over can't be understood. First thing in a process: its environment is changed. */
-Predecessor *predecessor_take(GError **error);
+/* What a process begins with. */
+typedef struct Inheritance {
+        Predecessor *predecessor; /* NULL when there is none */
+        GPtrArray *sockets;       /* of Listener: the predecessor's, or systemd's */
+        Ledger *ledger;           /* the predecessor's, or a new one when it can't be shared */
+} Inheritance;
 
-/* Its listening sockets, of Listener; a new empty array when @predecessor is NULL. Once. */
-GPtrArray *predecessor_take_listeners(Predecessor *predecessor, GError **error);
-
-/* Its ledger, or a new one when it can't be shared, or @predecessor is NULL. Once. */
-Ledger *predecessor_take_ledger(Predecessor *predecessor, GError **error);
+/* All is the caller's. False with an error when what was handed over can't be understood; there can
+ * be a predecessor even then. First thing in a process, once: its environment is changed. */
+bool predecessor_inherit(Inheritance *inheritance, GError **error);
 
 /* Calls @func with @data for each HandoverMessage, the last of which is HANDOVER_END. Once. */
 void predecessor_watch(Predecessor *predecessor, HandoverFunc func, void *data);

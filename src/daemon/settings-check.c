@@ -35,6 +35,27 @@ check_error(GPtrArray *problems,
         settings_problem_error(problems, &place, "%s", message);
 }
 
+/* What to write for a key of @kind that may not be left out. */
+static const char *
+get_advice(SettingsKindId kind)
+{
+        switch (kind) {
+        case SETTINGS_SERVER:
+                return "write the server's HOST:PORT or unix:/PATH";
+        case SETTINGS_SYSLOG:
+                return "write tls:HOST:PORT, tcp:HOST:PORT, udp:HOST:PORT or unix:/dev/log";
+        case SETTINGS_ROUTE:
+                return "write a path as ivr/menu, or * for all other requests";
+        case SETTINGS_PROXY:
+        case SETTINGS_LOG:
+        case SETTINGS_LISTENER:
+        case SETTINGS_ANSWER:
+                break;
+        }
+
+        g_assert_not_reached();
+}
+
 static void
 check_required(const SettingsGroup *group, GPtrArray *problems)
 {
@@ -43,10 +64,7 @@ check_required(const SettingsGroup *group, GPtrArray *problems)
 
                 if (key->fallback == SETTINGS_REQUIRED && !group->values[i])
                         check_error(problems, group, key->name, "The key is missing: %s",
-                                    group->kind->id == SETTINGS_SERVER
-                                            ? "write the server's HOST:PORT or unix:/PATH"
-                                            : "write a path as ivr/menu, or * for all other "
-                                              "requests");
+                                    get_advice(group->kind->id));
         }
 }
 

@@ -167,6 +167,8 @@ reading_add_object(Reading *reading, const SettingsGroup *group)
                 return settings_add_route(reading->settings, group->name);
         case SETTINGS_ANSWER:
                 return settings_add_answer(reading->settings, group->name);
+        case SETTINGS_SYSLOG:
+                return settings_add_syslog(reading->settings, group->name);
         }
 
         g_assert_not_reached();

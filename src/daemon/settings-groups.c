@@ -79,7 +79,8 @@ report_unknown_group(const SettingsPlace *place, GPtrArray *problems)
         if (!nearest.best) {
                 settings_problem_error(problems, place,
                                        "Unknown group. There are [Proxy], [Log], [Listener NAME], "
-                                       "[Server NAME], [Route NAME] and [Answer NAME]");
+                                       "[Server NAME], [Route NAME], [Answer NAME] and "
+                                       "[Syslog NAME]");
                 return;
         }
 

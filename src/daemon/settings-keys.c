@@ -56,6 +56,14 @@ static const SettingsWord sessions_words[] = {
         { NULL },
 };
 
+static const SettingsWord facility_words[] = {
+        { "kern", 0 },      { "user", 1 },    { "mail", 2 },    { "daemon", 3 },  { "auth", 4 },
+        { "syslog", 5 },    { "lpr", 6 },     { "news", 7 },    { "uucp", 8 },    { "cron", 9 },
+        { "authpriv", 10 }, { "ftp", 11 },    { "local0", 16 }, { "local1", 17 }, { "local2", 18 },
+        { "local3", 19 },   { "local4", 20 }, { "local5", 21 }, { "local6", 22 }, { "local7", 23 },
+        { NULL },
+};
+
 static const SettingsWord mode_words[] = {
         { "failover", BALANCE_FAILOVER },
         { "balance", BALANCE_LEAST },
@@ -86,6 +94,8 @@ static const SettingsCount proxy_sessions_count = { 1, 10 * 1000 * 1000, "auto" 
 static const SettingsCount server_sessions_count = { 1, 10 * 1000 * 1000, "infinity" };
 static const SettingsCount burst_count = { 1, 10 * 1000 * 1000, "infinity" };
 static const SettingsCount weight_count = { 1, 1000, NULL };
+static const SettingsCount queue_count = { 1, 1000 * 1000, NULL };
+static const SettingsCount message_count = { 512, 65000, "auto" };
 
 static const SettingsSpan short_span = { G_TIME_SPAN_MILLISECOND, G_TIME_SPAN_HOUR, false };
 static const SettingsSpan long_span = { G_TIME_SPAN_MILLISECOND, 365 * G_TIME_SPAN_DAY, true };
@@ -182,6 +192,27 @@ static const SettingsKey answer_keys[] = {
 };
 #undef FIELD
 
+#define FIELD(field) .offset = offsetof(SyslogSettings, field)
+static const SettingsKey syslog_keys[] = {
+        { "Address", settings_value_read_syslog, NULL, FIELD(address), REQUIRED },
+        { "Level", CHOICE(level_words), FIELD(level), OPTIONAL("info") },
+        { "Sessions", CHOICE(sessions_words), FIELD(sessions), OPTIONAL("all") },
+        { "Events", CLAIM(settings_value_yes_no), FIELD(takes_events), OPTIONAL("yes") },
+        { "Facility", CHOICE(facility_words), FIELD(facility), OPTIONAL("daemon") },
+        { "Hostname", settings_value_read_hostname, NULL, FIELD(hostname), OPTIONAL("") },
+        { "MaxMessage", COUNT(&message_count), FIELD(max_message), OPTIONAL("auto") },
+        { "Queue", COUNT(&queue_count), FIELD(max_records), OPTIONAL("10000") },
+        { "TLSName", TEXT, FIELD(tls_options.name), OPTIONAL("") },
+        { "CAFile", TEXT, FIELD(tls_options.ca), OPTIONAL("") },
+        { "CRL", LIST, FIELD(tls_options.crls), OPTIONAL("") },
+        { "TLSPin", LIST, FIELD(tls_options.pins), OPTIONAL("") },
+        { "TLSVerify", CLAIM(verify_words), FIELD(tls_options.trusts_all), OPTIONAL("yes") },
+        { "Certificate", LIST, FIELD(tls_options.certificates), OPTIONAL("") },
+        { "PrivateKey", LIST, FIELD(tls_options.private_keys), OPTIONAL("") },
+        { "TLSPriority", TEXT, FIELD(tls_options.priority), OPTIONAL("") },
+};
+#undef FIELD
+
 #define KEYS(keys) G_N_ELEMENTS(keys), keys
 static const SettingsKind kinds[] = {
         [SETTINGS_PROXY] = { SETTINGS_PROXY, "Proxy", false, KEYS(proxy_keys) },
@@ -190,6 +221,7 @@ static const SettingsKind kinds[] = {
         [SETTINGS_SERVER] = { SETTINGS_SERVER, "Server", true, KEYS(server_keys) },
         [SETTINGS_ROUTE] = { SETTINGS_ROUTE, "Route", true, KEYS(route_keys) },
         [SETTINGS_ANSWER] = { SETTINGS_ANSWER, "Answer", true, KEYS(answer_keys) },
+        [SETTINGS_SYSLOG] = { SETTINGS_SYSLOG, "Syslog", true, KEYS(syslog_keys) },
 };
 
 G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == SETTINGS_KINDS);

@@ -21,9 +21,10 @@ typedef enum SettingsKindId {
         SETTINGS_SERVER,
         SETTINGS_ROUTE,
         SETTINGS_ANSWER,
+        SETTINGS_SYSLOG,
 } SettingsKindId;
 
-#define SETTINGS_KINDS (SETTINGS_ANSWER + 1)
+#define SETTINGS_KINDS (SETTINGS_SYSLOG + 1)
 
 typedef enum SettingsFallback {
         SETTINGS_OPTIONAL,  /* the row has the default */

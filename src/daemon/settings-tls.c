@@ -107,9 +107,13 @@ check_ends(const SettingsGroup *group, const Credentials *credentials, GPtrArray
 static void
 check_useless(const SettingsGroup *group, GPtrArray *problems)
 {
+        const char *message = group->kind->id == SETTINGS_SYSLOG
+                                      ? "Without Address=tls: this has no effect"
+                                      : "Without TLS=yes this has no effect";
+
         for (size_t i = 0; i < G_N_ELEMENTS(tls_keys); i++) {
                 if (is_changed(group, tls_keys[i]))
-                        warn(group, tls_keys[i], "Without TLS=yes this has no effect", problems);
+                        warn(group, tls_keys[i], message, problems);
         }
 }
 
@@ -165,11 +169,11 @@ load_listener(const SettingsGroup *group, GPtrArray *problems)
 }
 
 static bool
-check_server(const SettingsGroup *group, GPtrArray *problems)
+check_server(const SettingsGroup *group,
+             const CredentialsOptions *options,
+             const Endpoint *endpoint,
+             GPtrArray *problems)
 {
-        const ServerSettings *server = group->object;
-        const CredentialsOptions *options = &server->tls_options;
-
         if (options->trusts_all)
                 warn(group, "TLSVerify",
                      options->pins && options->pins[0]
@@ -180,7 +184,7 @@ check_server(const SettingsGroup *group, GPtrArray *problems)
         if (!credentials_options_need_trust(options) && is_changed(group, "CRL"))
                 warn(group, "CRL", "Without CAFile= only TLSPin= counts, so it has no effect",
                      problems);
-        if (credentials_options_need_trust(options) && !server->endpoint->host &&
+        if (credentials_options_need_trust(options) && !endpoint->host &&
             (!options->name || !*options->name)) {
                 blame(group, "TLS",
                       "A Unix socket has no name that could stand in a certificate: write TLSName=",
@@ -196,10 +200,8 @@ check_server(const SettingsGroup *group, GPtrArray *problems)
 
 /* What the server believes, from @trusts if another one believes the same. */
 static Trust *
-find_trust(const SettingsGroup *group, GHashTable *trusts, GError **error)
+find_trust(const CredentialsOptions *options, GHashTable *trusts, GError **error)
 {
-        const ServerSettings *server = group->object;
-        const CredentialsOptions *options = &server->tls_options;
         g_autofree char *crls = options->crls ? g_strjoinv("\n", options->crls) : NULL;
         g_autofree char *id =
                 g_strconcat(options->ca ? options->ca : "", "\n", crls ? crls : "", NULL);
@@ -214,26 +216,71 @@ find_trust(const SettingsGroup *group, GHashTable *trusts, GError **error)
         return trust;
 }
 
-static void
-load_server(const SettingsGroup *group, GHashTable *trusts, GPtrArray *problems)
+/* What we go by with the one at @endpoint, a server or a log server; NULL after a problem. */
+static Credentials *
+load_server(const SettingsGroup *group,
+            const CredentialsOptions *options,
+            const Endpoint *endpoint,
+            GHashTable *trusts,
+            GPtrArray *problems)
 {
-        ServerSettings *server = group->object;
+        Credentials *credentials = NULL;
         g_autoptr(GError) error = NULL;
         Trust *trust = NULL;
 
-        if (!server->endpoint || !check_server(group, problems))
-                return;
+        if (!endpoint || !check_server(group, options, endpoint, problems))
+                return NULL;
 
-        if (credentials_options_need_trust(&server->tls_options))
-                trust = find_trust(group, trusts, &error);
+        if (credentials_options_need_trust(options))
+                trust = find_trust(options, trusts, &error);
         if (!error)
-                server->credentials = credentials_new_server(&server->tls_options,
-                                                             server->endpoint->host, trust, &error);
+                credentials = credentials_new_server(options, endpoint->host, trust, &error);
 
-        if (server->credentials)
-                check_ends(group, server->credentials, problems);
+        if (credentials)
+                check_ends(group, credentials, problems);
         else
                 blame(group, get_key_to_blame(group, error->code), error->message, problems);
+
+        return credentials;
+}
+
+static void
+load_group(const SettingsGroup *group, GHashTable *trusts, GPtrArray *problems)
+{
+        ListenerSettings *listener = group->object;
+        ServerSettings *server = group->object;
+        SyslogSettings *syslog = group->object;
+        bool has_tls = true;
+
+        switch (group->kind->id) {
+        case SETTINGS_LISTENER:
+                has_tls = listener->tls;
+                if (has_tls)
+                        load_listener(group, problems);
+                break;
+        case SETTINGS_SERVER:
+                has_tls = server->tls;
+                if (has_tls)
+                        server->credentials = load_server(group, &server->tls_options,
+                                                          server->endpoint, trusts, problems);
+                break;
+        case SETTINGS_SYSLOG:
+                /* After a bad address nobody knows. */
+                has_tls = !syslog->address.endpoint || syslog->address.transport == SYSLOG_TLS;
+                if (has_tls)
+                        syslog->credentials =
+                                load_server(group, &syslog->tls_options, syslog->address.endpoint,
+                                            trusts, problems);
+                break;
+        case SETTINGS_PROXY:
+        case SETTINGS_LOG:
+        case SETTINGS_ROUTE:
+        case SETTINGS_ANSWER:
+                break;
+        }
+
+        if (!has_tls)
+                check_useless(group, problems);
 }
 
 void
@@ -242,19 +289,6 @@ settings_tls_load(const SettingsGroups *groups, GPtrArray *problems)
         g_autoptr(GHashTable) trusts =
                 g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)trust_unref);
 
-        for (unsigned i = 0; i < groups->all->len; i++) {
-                const SettingsGroup *group = groups->all->pdata[i];
-
-                if (group->kind->id == SETTINGS_LISTENER) {
-                        if (((ListenerSettings *)group->object)->tls)
-                                load_listener(group, problems);
-                        else
-                                check_useless(group, problems);
-                } else if (group->kind->id == SETTINGS_SERVER) {
-                        if (((ServerSettings *)group->object)->tls)
-                                load_server(group, trusts, problems);
-                        else
-                                check_useless(group, problems);
-                }
-        }
+        for (unsigned i = 0; i < groups->all->len; i++)
+                load_group(groups->all->pdata[i], trusts, problems);
 }

@@ -10,11 +10,25 @@
 
 #include "daemon/nearest.h"
 #include "net/address.h"
+#include "proxy/settings.h"
 
 #define DEFAULT_PORT       4573
 #define LIST_BLANKS        " \t"
 #define LIST_SEPARATORS    ";" LIST_BLANKS
 #define COMMAND_LENGTH_MAX 2046 /* with its LF what older Asterisk takes as one line */
+
+#define HOSTNAME_MAX 255 /* of RFC 5424 */
+
+/* RFC 5426, what is in use for RFC 6587, and RFC 5425. */
+static const struct {
+        const char *prefix;
+        SyslogTransport transport;
+        uint16_t port;
+} transports[] = {
+        { "udp:", SYSLOG_UDP, 514 },
+        { "tcp:", SYSLOG_TCP, 514 },
+        { "tls:", SYSLOG_TLS, 6514 },
+};
 
 static const struct {
         const char *name;
@@ -369,6 +383,67 @@ settings_value_read_endpoint(const SettingsLine *line,
                 *(Endpoint **)field = endpoint;
         else
                 refuse(line, problems, "%s", error->message);
+}
+
+void
+settings_value_read_syslog(const SettingsLine *line,
+                           const void *none,
+                           void *field,
+                           GPtrArray *problems)
+{
+        g_autofree char *text = get_text(line, problems);
+        g_autoptr(GError) error = NULL;
+        SyslogAddress address = { .transport = SYSLOG_UNIX };
+
+        if (!text)
+                return;
+
+        if (g_str_has_prefix(text, "unix:"))
+                address.endpoint = endpoint_parse(text, 0, &error);
+        for (size_t i = 0; i < G_N_ELEMENTS(transports); i++) {
+                if (!g_str_has_prefix(text, transports[i].prefix))
+                        continue;
+                address.transport = transports[i].transport;
+                address.endpoint = endpoint_parse(text + strlen(transports[i].prefix),
+                                                  transports[i].port, &error);
+        }
+
+        if (address.endpoint && address.endpoint->path && address.transport != SYSLOG_UNIX) {
+                g_clear_pointer(&address.endpoint, endpoint_free);
+                refuse(line, problems, "For a Unix socket write unix:/PATH and nothing before it");
+        } else if (error) {
+                refuse(line, problems, "%s", error->message);
+        } else if (!address.endpoint) {
+                refuse(line, problems,
+                       "'%s' does not say how. Write tls:HOST:PORT, tcp:HOST:PORT, udp:HOST:PORT "
+                       "or unix:/dev/log",
+                       text);
+        } else {
+                *(SyslogAddress *)field = address;
+        }
+}
+
+void
+settings_value_read_hostname(const SettingsLine *line,
+                             const void *none,
+                             void *field,
+                             GPtrArray *problems)
+{
+        g_autofree char *text = get_text(line, problems);
+        size_t length = 0;
+
+        if (!text)
+                return;
+
+        while (g_ascii_isgraph(text[length]))
+                length++;
+        if (text[length] || length > HOSTNAME_MAX)
+                refuse(line, problems,
+                       "'%s' is not allowed. Allowed: up to %d letters, digits and signs of ASCII, "
+                       "without blanks",
+                       text, HOSTNAME_MAX);
+        else
+                *(char **)field = g_steal_pointer(&text);
 }
 
 static bool

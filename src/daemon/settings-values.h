@@ -92,6 +92,18 @@ void settings_value_read_endpoint(const SettingsLine *line,
                                   void *field, /* Endpoint * */
                                   GPtrArray *problems);
 
+/* "udp:HOST:PORT", "unix:/PATH" and so on. */
+void settings_value_read_syslog(const SettingsLine *line,
+                                const void *none,
+                                void *field, /* SyslogAddress */
+                                GPtrArray *problems);
+
+/* What this host calls itself in the log. */
+void settings_value_read_hostname(const SettingsLine *line,
+                                  const void *none,
+                                  void *field, /* char * */
+                                  GPtrArray *problems);
+
 /* A route's path: "*", or segments as they are after decoding. */
 void settings_value_read_path(const SettingsLine *line,
                               const void *none,

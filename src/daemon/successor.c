@@ -27,6 +27,8 @@
 #define FD_LEDGER  5
 #define FD_SOCKETS 6
 
+#define GRACE 5 /* seconds for one that is told to end, before it is killed */
+
 struct Successor {
         GPid pid;
         int channel;
@@ -34,6 +36,7 @@ struct Successor {
         Ledger *ledger;
         unsigned process; /* its number in the ledger */
         bool has_service;
+        guint killer; /* of one that is told to end; 0: not yet */
         HandoverFunc func;
         void *data;
 };
@@ -66,8 +69,15 @@ static bool
 check_program(const char *program, GError **error)
 {
         char head[4] = { 0 };
-        fd_auto int fd = open(program, O_RDONLY | O_CLOEXEC);
+        fd_auto int fd = FD_NONE;
 
+        if (!program) {
+                g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND,
+                            "where this program is installed can't be told without /proc");
+                return false;
+        }
+
+        fd = open(program, O_RDONLY | O_CLOEXEC);
         if (fd < 0 || read(fd, head, sizeof(head)) < 0) {
                 set_error(error, program);
                 return false;
@@ -164,6 +174,16 @@ successor_spawn(Successor *successor,
 }
 
 static void
+successor_destroy(Successor *successor)
+{
+        if (successor->source != 0)
+                g_source_remove(successor->source);
+        g_clear_handle_id(&successor->killer, g_source_remove);
+        fd_clear(&successor->channel);
+        g_free(successor);
+}
+
+static void
 successor_on_message(HandoverMessage message, const char *text, void *data)
 {
         Successor *successor = data;
@@ -172,7 +192,21 @@ successor_on_message(HandoverMessage message, const char *text, void *data)
                 successor->source = 0;
                 ledger_unclaim(successor->ledger, successor->process);
         }
-        successor->func(message, text, successor->data);
+        if (successor->killer == 0)
+                successor->func(message, text, successor->data);
+        else if (message == HANDOVER_END)
+                successor_destroy(successor);
+}
+
+static gboolean
+successor_on_grace_end(void *data)
+{
+        Successor *successor = data;
+
+        /* It has the channel, so the number is its own. */
+        kill(successor->pid, SIGKILL);
+
+        return G_SOURCE_CONTINUE;
 }
 
 Successor *
@@ -203,7 +237,7 @@ successor_start(const char *program,
 
         if (!ledger_claim(ledger, &successor->process)) {
                 g_set_error(error, G_IO_ERROR, G_IO_ERROR_TOO_MANY_OPEN_FILES,
-                            "%d older processes still have sessions", LEDGER_PROCESSES - 1);
+                            "%d older processes have not ended yet", LEDGER_PROCESSES - 1);
                 return NULL;
         }
         if (!successor_spawn(successor, program, config, listeners, theirs, error)) {
@@ -234,11 +268,12 @@ successor_free(Successor *successor)
         if (!successor)
                 return;
 
-        /* With the channel open it is alive, and so the number is its own. */
-        if (successor->source != 0 && !successor->has_service)
-                kill(successor->pid, SIGTERM);
-        if (successor->source != 0)
-                g_source_remove(successor->source);
-        fd_clear(&successor->channel);
-        g_free(successor);
+        if (successor->source == 0 || successor->has_service) {
+                successor_destroy(successor);
+                return;
+        }
+
+        /* Until it is gone it has its number in the ledger, and may be hung. */
+        kill(successor->pid, SIGTERM);
+        successor->killer = g_timeout_add_seconds(GRACE, successor_on_grace_end, successor);
 }

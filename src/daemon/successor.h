@@ -36,6 +36,7 @@ pid_t successor_get_pid(const Successor *successor);
 /* The service is its own from now on. */
 void successor_go(Successor *successor);
 
-/* Lets go of it: when the service isn't its own yet, it is told to end. NULL is fine. */
+/* Lets go of it: when the service isn't its own yet, it is told to end, and killed if it doesn't.
+ * NULL is fine. */
 void successor_free(Successor *successor);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Successor, successor_free)

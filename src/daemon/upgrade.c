@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * An attempt: workers learn that their descriptors are about to be shared, the successor is
- * started, workers learn that they are alone again, and the successor says how it went, or ends, or
- * takes too long. Steps don't overlap, neither with those that follow a success nor with those of
- * another attempt: how it went is told only when workers are through.
+ * An attempt goes through its states one after the other. Workers know that their descriptors are
+ * shared from before the fork until the successor itself has said something, so that its exec is
+ * over, or until it has been gone for a while: the descriptors of a process that ends are closed
+ * one by one, and its parent may hear of the end before the last of them.
  */
 
 #include "daemon/upgrade.h"
@@ -12,21 +12,32 @@
 
 #include "daemon/notify.h"
 
-#define TIME_LIMIT 15 /* seconds until a successor must be ready */
+#define TIME_LIMIT  15   /* seconds until a successor must be ready */
+#define SETTLE_TIME 1000 /* ms in which the last descriptors of one that failed are closed */
+#define SERVE_TIME  5000 /* ms until one that has the service must have said so */
+
+typedef enum UpgradeState {
+        UPGRADE_IDLE,
+        UPGRADE_SHARING,   /* workers learn that descriptors are about to be shared */
+        UPGRADE_STARTING,  /* the successor has not said how it went */
+        UPGRADE_SETTLING,  /* it has failed */
+        UPGRADE_UNSHARING, /* it is over; workers learn that they are alone again */
+        UPGRADE_READY,     /* this process leaves its sockets */
+        UPGRADE_LEFT,      /* the successor has the service, and has not said so */
+        UPGRADE_SERVED,    /* ... it has */
+} UpgradeState;
 
 struct Upgrade {
         const char *config;
-        char *program;
+        char *program; /* NULL when it can't be told */
         Proxy *proxy;
         Ledger *ledger;
         const UpgradeFuncs *funcs;
         void *data;
+        UpgradeState state;
         Successor *successor;
         guint timer;
         char *failure; /* why this attempt will have failed; NULL: it has not, or nobody knows */
-        bool is_going_on;
-        bool is_ready;   /* the successor */
-        bool is_sharing; /* workers are on their way into it, or out of it */
 };
 
 Upgrade *
@@ -46,34 +57,56 @@ upgrade_new(const char *config, Proxy *proxy, Ledger *ledger, const UpgradeFuncs
         return upgrade;
 }
 
-/* For @reason, unless a better one is known. */
+/* Workers have their descriptors for themselves again. */
 static void
-upgrade_fail(Upgrade *upgrade, const char *reason)
+upgrade_on_unshared(void *data)
 {
-        g_autofree char *why = NULL;
+        Upgrade *upgrade = data;
+        g_autofree char *failure = g_steal_pointer(&upgrade->failure);
 
-        g_clear_handle_id(&upgrade->timer, g_source_remove);
-        g_clear_pointer(&upgrade->successor, successor_free);
-        if (!upgrade->failure)
-                upgrade->failure = g_strdup(reason);
-        if (upgrade->is_sharing)
+        if (!failure) {
+                upgrade->state = UPGRADE_READY;
+                upgrade->funcs->ready(upgrade->data);
                 return;
+        }
 
-        why = g_steal_pointer(&upgrade->failure);
-        upgrade->is_going_on = false;
-        upgrade->funcs->failed(why, upgrade->data);
+        g_clear_pointer(&upgrade->successor, successor_free);
+        upgrade->state = UPGRADE_IDLE;
+        upgrade->funcs->failed(failure, upgrade->data);
 }
 
 static void
-upgrade_succeed(Upgrade *upgrade)
+upgrade_unshare(Upgrade *upgrade)
 {
         g_clear_handle_id(&upgrade->timer, g_source_remove);
-        upgrade->is_ready = true;
-        if (upgrade->is_sharing)
+        upgrade->state = UPGRADE_UNSHARING;
+        proxy_share_descriptors(upgrade->proxy, false, upgrade_on_unshared, upgrade);
+}
+
+static gboolean
+upgrade_on_settled(void *data)
+{
+        Upgrade *upgrade = data;
+
+        upgrade->timer = 0;
+        upgrade_unshare(upgrade);
+
+        return G_SOURCE_REMOVE;
+}
+
+/* The attempt has failed for @reason, unless a better one is known; it is told when it is over. */
+static void
+upgrade_fail(Upgrade *upgrade, const char *reason)
+{
+        if (!upgrade->failure)
+                upgrade->failure = g_strdup(reason);
+        if (upgrade->state != UPGRADE_STARTING)
                 return;
 
-        upgrade->is_going_on = false;
-        upgrade->funcs->ready(upgrade->data);
+        g_clear_handle_id(&upgrade->timer, g_source_remove);
+        g_clear_pointer(&upgrade->successor, successor_free);
+        upgrade->state = UPGRADE_SETTLING;
+        upgrade->timer = g_timeout_add(SETTLE_TIME, upgrade_on_settled, upgrade);
 }
 
 static gboolean
@@ -89,6 +122,40 @@ upgrade_on_timeout(void *data)
         return G_SOURCE_REMOVE;
 }
 
+/* The successor has said that it serves, or can't be waited for. */
+static void
+upgrade_end(Upgrade *upgrade)
+{
+        g_clear_handle_id(&upgrade->timer, g_source_remove);
+        upgrade->state = UPGRADE_SERVED;
+        upgrade->funcs->served(upgrade->data);
+}
+
+static gboolean
+upgrade_on_serve_timeout(void *data)
+{
+        Upgrade *upgrade = data;
+
+        upgrade->timer = 0;
+        upgrade_end(upgrade);
+
+        return G_SOURCE_REMOVE;
+}
+
+static void
+upgrade_on_end(Upgrade *upgrade)
+{
+        g_clear_pointer(&upgrade->successor, successor_free);
+        if (upgrade_is_going_on(upgrade)) {
+                upgrade_fail(upgrade, "the new process ended before it was ready");
+                return;
+        }
+
+        if (upgrade->state == UPGRADE_LEFT)
+                upgrade_end(upgrade);
+        upgrade->funcs->bereft(upgrade->data);
+}
+
 static void
 upgrade_on_message(HandoverMessage message, const char *text, void *data)
 {
@@ -96,8 +163,12 @@ upgrade_on_message(HandoverMessage message, const char *text, void *data)
 
         switch (message) {
         case HANDOVER_READY:
-                if (upgrade->is_going_on)
-                        upgrade_succeed(upgrade);
+                if (upgrade->state == UPGRADE_STARTING)
+                        upgrade_unshare(upgrade);
+                break;
+        case HANDOVER_SERVING:
+                if (upgrade->state == UPGRADE_LEFT)
+                        upgrade_end(upgrade);
                 break;
         case HANDOVER_FAILED:
                 g_free(upgrade->failure);
@@ -105,16 +176,11 @@ upgrade_on_message(HandoverMessage message, const char *text, void *data)
                 break;
         case HANDOVER_STOP:
         case HANDOVER_CUT:
-                if (!upgrade->is_going_on)
+                if (!upgrade_is_going_on(upgrade))
                         upgrade->funcs->told(message == HANDOVER_CUT, upgrade->data);
                 break;
         case HANDOVER_END:
-                if (upgrade->is_going_on) {
-                        upgrade_fail(upgrade, "the new process ended before it was ready");
-                } else {
-                        g_clear_pointer(&upgrade->successor, successor_free);
-                        upgrade->funcs->bereft(upgrade->data);
-                }
+                upgrade_on_end(upgrade);
                 break;
         case HANDOVER_GO:
         case HANDOVER_NOTHING:
@@ -122,23 +188,7 @@ upgrade_on_message(HandoverMessage message, const char *text, void *data)
         }
 }
 
-/* Workers have their descriptors for themselves again. */
-static void
-upgrade_on_unshared(void *data)
-{
-        Upgrade *upgrade = data;
-
-        upgrade->is_sharing = false;
-        if (!upgrade->is_going_on)
-                return;
-
-        if (!upgrade->successor)
-                upgrade_fail(upgrade, NULL);
-        else if (upgrade->is_ready)
-                upgrade_succeed(upgrade);
-}
-
-/* Workers know that the descriptors are shared for a moment. */
+/* Workers know that the descriptors are shared from now on. */
 static void
 upgrade_on_shared(void *data)
 {
@@ -146,52 +196,42 @@ upgrade_on_shared(void *data)
         g_autoptr(GPtrArray) listeners = proxy_get_listeners(upgrade->proxy);
         g_autoptr(GError) error = NULL;
 
-        if (!upgrade->failure)
-                upgrade->successor =
-                        successor_start(upgrade->program, upgrade->config, listeners,
-                                        upgrade->ledger, upgrade_on_message, upgrade, &error);
+        if (upgrade->failure) {
+                upgrade_unshare(upgrade);
+                return;
+        }
+
+        upgrade->state = UPGRADE_STARTING;
+        upgrade->successor = successor_start(upgrade->program, upgrade->config, listeners,
+                                             upgrade->ledger, upgrade_on_message, upgrade, &error);
         if (upgrade->successor)
                 upgrade->timer = g_timeout_add_seconds(TIME_LIMIT, upgrade_on_timeout, upgrade);
-        else if (error)
-                upgrade->failure = g_strdup(error->message);
-
-        proxy_share_descriptors(upgrade->proxy, false, upgrade_on_unshared, upgrade);
-}
-
-static gboolean
-upgrade_refuse_for_process_1(void *data)
-{
-        upgrade_fail(data, "process 1 can't be followed by another: all would end with it");
-
-        return G_SOURCE_REMOVE;
+        else
+                upgrade_fail(upgrade, error->message);
 }
 
 void
 upgrade_start(Upgrade *upgrade)
 {
-        g_assert(!upgrade->is_going_on && !upgrade->successor);
+        g_assert(upgrade->state == UPGRADE_IDLE);
 
-        upgrade->is_going_on = true;
-        upgrade->is_ready = false;
-        if (getpid() == 1) {
-                g_idle_add(upgrade_refuse_for_process_1, upgrade);
-                return;
-        }
-
-        upgrade->is_sharing = true;
+        upgrade->state = UPGRADE_SHARING;
+        if (getpid() == 1)
+                upgrade_fail(upgrade,
+                             "process 1 can't be followed by another: all would end with it");
         proxy_share_descriptors(upgrade->proxy, true, upgrade_on_shared, upgrade);
 }
 
 bool
 upgrade_is_going_on(const Upgrade *upgrade)
 {
-        return upgrade->is_going_on;
+        return upgrade->state != UPGRADE_IDLE && upgrade->state < UPGRADE_READY;
 }
 
 void
 upgrade_cancel(Upgrade *upgrade, const char *reason)
 {
-        if (upgrade->is_going_on)
+        if (upgrade_is_going_on(upgrade))
                 upgrade_fail(upgrade, reason);
 }
 
@@ -200,14 +240,17 @@ upgrade_finish(Upgrade *upgrade)
 {
         pid_t pid;
 
+        upgrade->state = UPGRADE_LEFT;
         if (!upgrade->successor)
                 return 0;
 
         /* In this order, the service manager hears of it before the successor says a word. */
         pid = successor_get_pid(upgrade->successor);
+        notify_watchdog();
         notify_main_pid(pid);
         notify_set_silent(true);
         successor_go(upgrade->successor);
+        upgrade->timer = g_timeout_add(SERVE_TIME, upgrade_on_serve_timeout, upgrade);
 
         return pid;
 }
@@ -224,7 +267,6 @@ upgrade_free(Upgrade *upgrade)
         if (!upgrade)
                 return;
 
-        g_idle_remove_by_data(upgrade);
         g_clear_handle_id(&upgrade->timer, g_source_remove);
         successor_free(upgrade->successor);
         g_free(upgrade->program);

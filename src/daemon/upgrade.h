@@ -16,6 +16,7 @@ typedef struct Upgrade Upgrade;
 
 typedef struct UpgradeFuncs {
         void (*ready)(void *data);                      /* the successor accepts */
+        void (*served)(void *data);                     /* ... and has the service, or is gone */
         void (*failed)(const char *reason, void *data); /* this attempt; another can be made */
         void (*told)(bool to_cut, void *data);          /* by the successor: to stop, or to cut */
         void (*bereft)(void *data); /* the successor, whose service it was, has died */
@@ -31,14 +32,15 @@ Upgrade *upgrade_new(const char *config,
 /* Begins an attempt; none may be going on. One of the first two functions is called later. */
 void upgrade_start(Upgrade *upgrade);
 
-/* True from upgrade_start() to the call of a function. */
+/* True from upgrade_start() until one of these is called. */
 bool upgrade_is_going_on(const Upgrade *upgrade);
 
-/* Ends an attempt that is going on; its failed() is called. */
+/* Ends an attempt that is going on; its failed() is called later. */
 void upgrade_cancel(Upgrade *upgrade, const char *reason);
 
 /* The service is the successor's, which has been ready, from now on; the service manager is told,
- * and from then on nothing more by this process. Returns its number, 0 when it has died. */
+ * and from then on nothing more by this process. Returns its number, and served() is called later;
+ * 0 when it has died. */
 pid_t upgrade_finish(Upgrade *upgrade);
 
 /* True while a successor lives, whoever's the service is. */

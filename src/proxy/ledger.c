@@ -81,7 +81,7 @@ ledger_map(int fd, unsigned process, GError **error)
                 return NULL;
         }
         ledger->memory = memory;
-        if (fcntl(fd, F_SETLK, &lock) < 0) {
+        if (TEMP_FAILURE_RETRY(fcntl(fd, F_SETLKW, &lock)) < 0) {
                 set_error(error, "can't lock the memory that counts sessions");
                 return NULL;
         }
@@ -134,7 +134,8 @@ ledger_open(int fd, unsigned process, GError **error)
         Ledger *ledger;
 
         if (process >= LEDGER_PROCESSES || fstat(own, &status) < 0 ||
-            status.st_size != sizeof(LedgerMemory) || (fcntl(own, F_GET_SEALS) & seals) != seals) {
+            status.st_size != sizeof(LedgerMemory) || fcntl(own, F_GET_SEALS) < 0 ||
+            (fcntl(own, F_GET_SEALS) & seals) != seals) {
                 g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
                             "the memory that counts sessions is that of another version");
                 return NULL;
@@ -224,10 +225,14 @@ ledger_get_account(Ledger *ledger, const char *name, LedgerAccount *account)
         for (unsigned i = 0; i < LEDGER_ACCOUNTS; i++) {
                 unsigned row = (key + i) % LEDGER_ACCOUNTS;
 
-                if (memory->keys[row] != 0 && memory->keys[row] != key)
+                uint64_t found = 0;
+
+                /* One that is about to end may still be at it. */
+                if (!__atomic_compare_exchange_n(&memory->keys[row], &found, key, false,
+                                                 __ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
+                    found != key)
                         continue;
 
-                memory->keys[row] = key;
                 account->total = &memory->totals[row];
                 account->own = &memory->parts[ledger->process][row];
                 return true;
@@ -250,16 +255,25 @@ ledger_is_alive(const Ledger *ledger, unsigned process)
         return fcntl(ledger->fd, F_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
-/* Takes the part of @process out of everything. */
+/* Takes the part of @process out of everything, unless it is alive or somebody else is at it: the
+ * lock is that of the process, which can't begin before this is done. */
 static void
 ledger_write_off(Ledger *ledger, unsigned process)
 {
+        struct flock lock = lock_of(process, F_WRLCK), unlock = lock_of(process, F_UNLCK);
         LedgerMemory *memory = ledger->memory;
+
+        if (fcntl(ledger->fd, F_SETLK, &lock) < 0)
+                return;
+        if (ledger_get_state(ledger, process) != PROCESS_ALIVE) {
+                fcntl(ledger->fd, F_SETLK, &unlock);
+                return;
+        }
 
         for (unsigned row = 0; row < LEDGER_ACCOUNTS; row++) {
                 unsigned n;
 
-                if (memory->keys[row] == 0)
+                if (__atomic_load_n(&memory->keys[row], __ATOMIC_RELAXED) == 0)
                         continue;
 
                 n = __atomic_exchange_n(&memory->parts[process][row].taken, 0, __ATOMIC_RELAXED);
@@ -267,14 +281,14 @@ ledger_write_off(Ledger *ledger, unsigned process)
                         __atomic_fetch_sub(&memory->totals[row].taken, n, __ATOMIC_RELAXED);
         }
         ledger_set_state(ledger, process, PROCESS_NONE);
+        fcntl(ledger->fd, F_SETLK, &unlock);
 }
 
 void
 ledger_settle(Ledger *ledger)
 {
         for (unsigned i = 0; i < LEDGER_PROCESSES; i++) {
-                if (i != ledger->process && ledger_get_state(ledger, i) == PROCESS_ALIVE &&
-                    !ledger_is_alive(ledger, i))
+                if (i != ledger->process && ledger_get_state(ledger, i) == PROCESS_ALIVE)
                         ledger_write_off(ledger, i);
         }
 }

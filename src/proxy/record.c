@@ -131,6 +131,15 @@ record_get_cause(const Record *record)
 }
 
 void
+record_log_debug(const Record *record, const GLogField *fields, size_t n_fields)
+{
+        if (record->is_debugged)
+                log_debug_always(fields, n_fields);
+        else
+                g_log_structured_array(G_LOG_LEVEL_DEBUG, fields, n_fields);
+}
+
+void
 record_log_step(const Record *record, const char *state, const char *format, ...)
 {
         g_autofree char *text = NULL, *message = NULL;
@@ -150,25 +159,50 @@ record_log_step(const Record *record, const char *state, const char *format, ...
         field_set_add_text(&set, "AGITATOR_SESSION", id);
         field_set_add_text(&set, "AGITATOR_STATE", state);
         field_set_add_span(&set, "AGITATOR_UNIQUEID", record->facts, record->uniqueid);
-        log_debug_always(set.fields, set.n);
+        record_log_debug(record, set.fields, set.n);
+}
+
+/* The request with its secrets hidden. */
+static GString *
+record_get_request(const Record *record, const Settings *settings)
+{
+        GString *request = g_string_sized_new(128);
+
+        agi_redact_value((const char *const *)settings->log_redact, request,
+                         record_get_text(record, record->request), record->request.length);
+
+        return request;
+}
+
+/* In one word, so that no text in it looks like ours. */
+static void
+print_request(GString *text, const GString *request)
+{
+        for (size_t i = 0; i < request->len; i++) {
+                if (request->str[i] == ' ')
+                        g_string_append(text, "\\x20");
+                else
+                        g_string_append_c(text, request->str[i]);
+        }
 }
 
 void
-record_log_odd_path(const Record *record)
+record_log_odd_path(const Record *record, const Settings *settings)
 {
-        g_autofree char *request =
-                g_strndup(record->facts + record->request.offset, record->request.length);
+        g_autoptr(GString) request = record_get_request(record, settings);
+        g_autoptr(GString) shown = g_string_new(NULL);
         char client[ADDRESS_TEXT_SIZE], id[RECORD_ID_SIZE];
 
         g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, record->id);
+        print_request(shown, request);
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_ODD_PATH,
                          "AGITATOR_SESSION", id, "AGITATOR_CLIENT",
                          address_print(record->client, client), "AGITATOR_LISTENER",
-                         record->listener ? record->listener : "", "AGITATOR_REQUEST", request,
+                         record->listener ? record->listener : "", "AGITATOR_REQUEST", request->str,
                          "MESSAGE",
                          "session %s: the path of %s could climb or merge, so it matches no "
                          "route but *",
-                         id, request);
+                         id, shown->str);
 }
 
 bool
@@ -188,19 +222,6 @@ record_is_failure(const Record *record)
         g_assert_not_reached();
 }
 
-/* What is told of a request: passwords hidden, and in one word, so that no text in it looks like
- * ours. */
-static void
-print_request(GString *text, const char *request, size_t length)
-{
-        for (const char *end = request + length; request < end; request++) {
-                if (*request == ' ')
-                        g_string_append(text, "\\x20");
-                else
-                        g_string_append_c(text, *request);
-        }
-}
-
 /* "session 05f.. from 127.0.0.1:4711 for agi://h/menu: served, route menu, server ivr-1, ended by
  * the server, AGISTATUS SUCCESS, 3 commands in 0.120 s, the last: HANGUP". What a peer has made up
  * comes last. */
@@ -218,7 +239,7 @@ record_print(const Record *record,
         g_string_printf(text, "session " RECORD_ID_FORMAT " from %s", record->id, client);
         if (request->len > 0) {
                 g_string_append(text, " for ");
-                print_request(text, request->str, request->len);
+                print_request(text, request);
         }
 
         g_string_append_printf(text, ": %s", result_names[record->result]);
@@ -349,12 +370,10 @@ record_log(const Record *record, const RecordEnd *end, const Settings *settings,
         char client[ADDRESS_TEXT_SIZE], id[RECORD_ID_SIZE];
         FieldSet set = { .n = 0 };
 
-        if (!record_is_wanted(record, settings->log_sessions, level))
+        if (!record_is_wanted(record, settings->any_sessions, level))
                 return;
 
-        request = g_string_sized_new(128);
-        agi_redact_value(patterns, request, record_get_text(record, record->request),
-                         record->request.length);
+        request = record_get_request(record, settings);
         command = g_string_sized_new(64);
         if (end->command)
                 agi_redact_command(patterns, command, end->command, end->command_length);

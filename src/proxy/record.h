@@ -34,8 +34,8 @@ typedef struct Record {
         char *facts; /* copies of what the spans below stand for */
         AgiSpan request, uniqueid, channel, callerid;
         RecordResult result;
-        const char *reason;     /* NOROUTE and so on; NULL when all went well */
         int error;              /* errno behind it; 0 when there is none */
+        const char *reason;     /* NOROUTE and so on; NULL when all went well */
         char *failure;          /* what says more than that errno; NULL when it says all */
         const char *tls;        /* version of the client's; NULL: none */
         char *tls_peer;         /* whom the client's certificate is for; NULL: it has shown none */
@@ -43,7 +43,7 @@ typedef struct Record {
         const char *state;      /* name of the one it came to its end in */
         gint64 started, set_up; /* monotonic; set_up 0: never */
         uint64_t bytes_in, bytes_out;
-        bool is_traced; /* its steps are logged, whatever the level */
+        bool is_debugged; /* by Debug=: its steps are logged, whatever the level */
 } Record;
 
 /* What is known of the end only. Strings are borrowed. */
@@ -92,17 +92,15 @@ record_get_text(const Record *record, AgiSpan span)
 /* True for the results that somebody should look at. */
 bool record_is_failure(const Record *record);
 
-/* Logs one step of a session in @state, if somebody wants to see it. */
-#define record_debug(record, state, format, ...)                                                   \
-        do {                                                                                       \
-                if (G_UNLIKELY((record)->is_traced) || log_is_enabled(G_LOG_LEVEL_DEBUG))          \
-                        record_log_step((record), (state), (format), ##__VA_ARGS__);               \
-        } while (0)
+/* Logs at debug level, for this session. */
+void record_log_debug(const Record *record, const GLogField *fields, size_t n_fields);
+
+/* Logs one step of a session in @state. */
 void record_log_step(const Record *record, const char *state, const char *format, ...)
         G_GNUC_PRINTF(3, 4);
 
 /* Logs that the request's path is one that matches only the wildcard. */
-void record_log_odd_path(const Record *record);
+void record_log_odd_path(const Record *record, const Settings *settings);
 
 /* Logs the session's end as of @now, unless @settings say that it isn't wanted, or there are too
  * many of its kind. */

@@ -126,8 +126,10 @@ relay_gate(Relay *relay, const char *data, size_t size, size_t scanned)
         size_t passed = 0;
         const char *lf;
 
-        if (!relay->whole_lines || relay->to_client.ended)
+        if (!relay->whole_lines || relay->to_client.ended) {
+                relay->has_unseen = true;
                 return size;
+        }
 
         if (relay->in_long_line) {
                 lf = memchr(data, '\n', size);
@@ -533,7 +535,7 @@ relay_get_status(const Relay *relay)
         if (!relay->dialogue.hung_up && !relay->dialogue.failed) {
                 if (relay->client_error && is_clients)
                         return NULL;
-                if (!relay->whole_lines || relay->ended_by == RELAY_END_NONE)
+                if (relay->has_unseen || relay->ended_by == RELAY_END_NONE)
                         return NULL;
         }
 

@@ -82,6 +82,7 @@ typedef struct Relay {
         bool whole_lines;
         bool in_long_line;  /* the head of a line too long to hold has been passed */
         bool at_line_start; /* the last byte passed to the client was LF */
+        bool has_unseen;    /* the client was given bytes that were not looked at */
         bool server_failed;
         bool awaits_end; /* the client was given several lines at once: its last reply isn't known
                           */

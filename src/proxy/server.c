@@ -70,7 +70,7 @@ server_reserve(Server *server, unsigned max)
 {
         if (!places_reserve(server->account.total, max))
                 return false;
-        places_add(server->account.own);
+        places_add(server->account.own); /* who dies right here leaves a place taken for good */
 
         return true;
 }

@@ -88,19 +88,21 @@ session_pool(const Session *session)
 }
 
 /* One step of this session, where Level=debug or Debug= asks for it. */
-#define session_debug(session, format, ...)                                                        \
-        record_debug(&(session)->record, session_states[(session)->state].name, format,            \
-                     ##__VA_ARGS__)
+#define session_debug(session, ...)                                                                \
+        (G_LIKELY(!(session)->trace)                                                               \
+                 ? (void)0                                                                         \
+                 : record_log_step(&(session)->record, session_states[(session)->state].name,      \
+                                   __VA_ARGS__))
 
-/* From now on what is said is logged, if that is @wanted and isn't done yet. */
+/* From now on what is said is logged, if Debug= @asks for it or the level does. */
 static void
-session_trace(Session *session, bool wanted)
+session_trace(Session *session, bool asks)
 {
-        if (G_LIKELY(!wanted) || session->trace)
-                return;
-
-        session->trace = trace_new(&session->record, session->settings);
-        trace_environment(session->trace, &session->inbox);
+        session->record.is_debugged |= asks;
+        if (G_UNLIKELY(asks || log_is_enabled(G_LOG_LEVEL_DEBUG)) && !session->trace) {
+                session->trace = trace_new(&session->record, session->settings);
+                trace_environment(session->trace, &session->inbox);
+        }
 }
 
 /* Nothing of the environment is needed any more. */
@@ -132,7 +134,6 @@ session_refuse_briefly(Session *session, const char *failure)
         session_refuse(session, REFUSAL_BADREQUEST);
         record_note_failure(&session->record, EPROTO, failure);
         session->report[0] = NULL;
-
         return SESSION_REFUSING;
 }
 
@@ -200,7 +201,7 @@ reading_step(Session *session)
 }
 
 static gint64
-reading_get_limit(const Session *session)
+reading_limit(const Session *session)
 {
         return loop_time_left(session->refusal ? REPORT_TIMEOUT
                                                : session->settings->request_timeout,
@@ -272,7 +273,7 @@ choosing_step(Session *session)
                                       &session->route, &is_odd))
                         return session_refuse(session, REFUSAL_BADREQUEST);
                 if (is_odd)
-                        record_log_odd_path(&session->record);
+                        record_log_odd_path(&session->record, session->settings);
                 if (!session->route)
                         return session_refuse(session, REFUSAL_NOROUTE);
 
@@ -372,7 +373,7 @@ dialing_step(Session *session)
 }
 
 static gint64
-dialing_get_limit(const Session *session)
+dialing_limit(const Session *session)
 {
         gint64 now = session_now(session);
 
@@ -432,7 +433,7 @@ relaying_step(Session *session)
 
 /* The deadline isn't moved at each event; when it comes too early, it is set anew. */
 static gint64
-relaying_get_limit(const Session *session)
+relaying_limit(const Session *session)
 {
         return relay_get_limit(&session->relay, session_now(session));
 }
@@ -482,7 +483,7 @@ answering_step(Session *session)
 }
 
 static gint64
-answering_get_limit(const Session *session)
+answering_limit(const Session *session)
 {
         return loop_time_left(session->route->idle_timeout, session->active, session_now(session));
 }
@@ -506,13 +507,12 @@ lingering_step(Session *session)
 }
 
 static const SessionStateRow session_states[] = {
-        [SESSION_GREETING] = { "greeting", greeting_step, reading_expire, 0, reading_get_limit },
-        [SESSION_READING] = { "reading", reading_step, reading_expire, 0, reading_get_limit },
+        [SESSION_GREETING] = { "greeting", greeting_step, reading_expire, 0, reading_limit },
+        [SESSION_READING] = { "reading", reading_step, reading_expire, 0, reading_limit },
         [SESSION_CHOOSING] = { "choosing", choosing_step, NULL, FOREVER },
-        [SESSION_DIALING] = { "dialing", dialing_step, dialing_expire, 0, dialing_get_limit },
-        [SESSION_RELAYING] = { "relaying", relaying_step, relaying_expire, 0, relaying_get_limit },
-        [SESSION_ANSWERING] = { "answering", answering_step, answering_expire, 0,
-                                answering_get_limit },
+        [SESSION_DIALING] = { "dialing", dialing_step, dialing_expire, 0, dialing_limit },
+        [SESSION_RELAYING] = { "relaying", relaying_step, relaying_expire, 0, relaying_limit },
+        [SESSION_ANSWERING] = { "answering", answering_step, answering_expire, 0, answering_limit },
         [SESSION_REFUSING] = { "refusing", answering_step, answering_expire, REPORT_TIMEOUT },
         [SESSION_LINGERING] = { "lingering", lingering_step, NULL, LINGER_TIMEOUT },
         [SESSION_CLOSED] = { "closed", NULL, NULL, FOREVER },
@@ -632,7 +632,7 @@ session_new(Worker *worker,
         session->target.stream = &session->server;
         record_start(&session->record, worker_make_session_id(worker), client,
                      listener ? listener->name : NULL, session_now(session));
-        session_trace(session, trace_is_wanted(settings, listener, client));
+        session_trace(session, trace_is_asked_for(settings, listener, client));
         agi_env_init(&session->inbox.env);
         stream_open(&session->client, fd, listener ? listener->credentials : NULL);
 

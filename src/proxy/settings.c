@@ -62,6 +62,19 @@ route_settings_free(void *data)
 }
 
 static void
+syslog_settings_free(void *data)
+{
+        SyslogSettings *syslog = data;
+
+        g_free(syslog->name);
+        endpoint_free(syslog->address.endpoint);
+        g_free(syslog->hostname);
+        credentials_options_clear(&syslog->tls_options);
+        credentials_unref(syslog->credentials);
+        g_free(syslog);
+}
+
+static void
 endpoint_destroy(void *data)
 {
         endpoint_free(data);
@@ -104,6 +117,7 @@ settings_new(void)
         settings->servers = g_ptr_array_new_with_free_func(server_settings_free);
         settings->answers = g_ptr_array_new_with_free_func(answer_settings_free);
         settings->routes = g_ptr_array_new_with_free_func(route_settings_free);
+        settings->syslogs = g_ptr_array_new_with_free_func(syslog_settings_free);
         settings->listeners_by_name = g_hash_table_new(g_str_hash, g_str_equal);
         settings->servers_by_name = g_hash_table_new(g_str_hash, g_str_equal);
         settings->answers_by_name = g_hash_table_new(g_str_hash, g_str_equal);
@@ -131,6 +145,7 @@ settings_unref(Settings *settings)
         g_hash_table_unref(settings->listeners_by_name);
         g_hash_table_unref(settings->servers_by_name);
         g_hash_table_unref(settings->answers_by_name);
+        g_ptr_array_unref(settings->syslogs);
         g_ptr_array_unref(settings->routes);
         g_ptr_array_unref(settings->answers);
         g_ptr_array_unref(settings->servers);
@@ -203,6 +218,51 @@ settings_add_route(Settings *settings, const char *name)
         return route;
 }
 
+SyslogSettings *
+settings_add_syslog(Settings *settings, const char *name)
+{
+        SyslogSettings *syslog = g_new0(SyslogSettings, 1);
+
+        syslog->name = g_strdup(name);
+        syslog->level = G_LOG_LEVEL_INFO;
+        syslog->facility = 3; /* daemon */
+        syslog->sessions = LOG_SESSIONS_ALL;
+        syslog->takes_events = true;
+        syslog->max_records = 10000;
+        g_ptr_array_add(settings->syslogs, syslog);
+
+        return syslog;
+}
+
+static bool
+is_same_text(const char *a, const char *b)
+{
+        return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool
+is_same_list(GStrv a, GStrv b)
+{
+        static char *none[] = { NULL };
+
+        return g_strv_equal((const char *const *)(a ? a : none),
+                            (const char *const *)(b ? b : none));
+}
+
+bool
+syslog_settings_lead_to_the_same(const SyslogSettings *a, const SyslogSettings *b)
+{
+        const CredentialsOptions *x = &a->tls_options, *y = &b->tls_options;
+
+        return a->address.transport == b->address.transport &&
+               is_same_text(a->address.endpoint->authority, b->address.endpoint->authority) &&
+               is_same_text(a->address.endpoint->path, b->address.endpoint->path) &&
+               is_same_text(x->name, y->name) && is_same_text(x->ca, y->ca) &&
+               is_same_text(x->priority, y->priority) && is_same_list(x->crls, y->crls) &&
+               is_same_list(x->pins, y->pins) && is_same_list(x->certificates, y->certificates) &&
+               is_same_list(x->private_keys, y->private_keys) && x->trusts_all == y->trusts_all;
+}
+
 ListenerSettings *
 settings_get_listener(const Settings *settings, const char *name)
 {
@@ -255,12 +315,25 @@ settings_finish_servers(Settings *settings, const Settings *old, Ledger *ledger)
         }
 }
 
+/* The words stand from the most to the least. */
+static LogSessions
+settings_find_any_sessions(const Settings *settings)
+{
+        LogSessions any = settings->log_sessions;
+
+        for (unsigned i = 0; i < settings->syslogs->len; i++)
+                any = MIN(any, ((SyslogSettings *)settings->syslogs->pdata[i])->sessions);
+
+        return any;
+}
+
 void
 settings_finish(Settings *settings, const Settings *old, Ledger *ledger)
 {
         g_assert(!settings->routes_by_path);
 
         settings_finish_servers(settings, old, ledger);
+        settings->any_sessions = settings_find_any_sessions(settings);
 
         settings->routes_by_path = g_hash_table_new(g_str_hash, g_str_equal);
         for (unsigned i = 0; i < settings->routes->len; i++) {

@@ -34,12 +34,6 @@ typedef enum OnServerFailure {
 /* Names of variables whose values are secrets, by default. */
 #define SETTINGS_REDACT "*pin*;*pass*;*pwd*;*secret*;*authenticate*"
 
-typedef enum LogSessions {
-        LOG_SESSIONS_ALL,
-        LOG_SESSIONS_FAILED,
-        LOG_SESSIONS_NONE,
-} LogSessions;
-
 typedef struct ListenerSettings {
         char *name;
         GPtrArray *listen; /* of Endpoint; may be empty when a systemd socket has the listener's
@@ -86,6 +80,33 @@ typedef struct RouteSettings {
         unsigned turn; /* atomic: whose turn it is, the one thing that changes */
 } RouteSettings;
 
+typedef enum SyslogTransport {
+        SYSLOG_UDP,
+        SYSLOG_TCP,
+        SYSLOG_TLS,
+        SYSLOG_UNIX, /* a syslog daemon of this host */
+} SyslogTransport;
+
+/* How a log server is reached. */
+typedef struct SyslogAddress {
+        SyslogTransport transport;
+        Endpoint *endpoint;
+} SyslogAddress;
+
+typedef struct SyslogSettings {
+        char *name;
+        SyslogAddress address;
+        GLogLevelFlags level;
+        int facility; /* 0 to 23 */
+        LogSessions sessions;
+        bool takes_events;
+        unsigned max_records; /* that wait */
+        unsigned max_message; /* bytes; 0: what the transport is known to take */
+        char *hostname;       /* NULL or empty: the system's */
+        CredentialsOptions tls_options;
+        Credentials *credentials; /* NULL without TLS */
+} SyslogSettings;
+
 typedef struct Settings {
         int refs; /* atomic */
 
@@ -113,6 +134,7 @@ typedef struct Settings {
         GPtrArray *servers;   /* of ServerSettings */
         GPtrArray *answers;   /* of AnswerSettings */
         GPtrArray *routes;    /* of RouteSettings */
+        GPtrArray *syslogs;   /* of SyslogSettings */
 
         /* The same by name, for settings_get_*(). */
         GHashTable *listeners_by_name, *servers_by_name, *answers_by_name;
@@ -121,6 +143,7 @@ typedef struct Settings {
         GHashTable *routes_by_path; /* of RouteSettings, all but the wildcard */
         RouteSettings *wildcard;    /* NULL when there is none */
         unsigned deepest_route;     /* segments of the longest path */
+        LogSessions any_sessions;   /* those that the log or a log server wants */
 } Settings;
 
 /* Empty, with every key's default. */
@@ -136,6 +159,10 @@ ListenerSettings *settings_add_listener(Settings *settings, const char *name);
 ServerSettings *settings_add_server(Settings *settings, const char *name);
 AnswerSettings *settings_add_answer(Settings *settings, const char *name);
 RouteSettings *settings_add_route(Settings *settings, const char *name);
+SyslogSettings *settings_add_syslog(Settings *settings, const char *name);
+
+/* True when what leads to @a leads to @b: the same address, and the same words on its TLS. */
+bool syslog_settings_lead_to_the_same(const SyslogSettings *a, const SyslogSettings *b);
 
 /* NULL when there is none of that name. */
 ListenerSettings *settings_get_listener(const Settings *settings, const char *name);

@@ -38,21 +38,22 @@ static const char *const direction_names[] = {
 };
 
 bool
-trace_is_wanted(const Settings *settings, const ListenerSettings *listener, const Address *client)
+trace_is_asked_for(const Settings *settings,
+                   const ListenerSettings *listener,
+                   const Address *client)
 {
         const GArray *debugged = settings->log_debugged;
 
-        return log_is_enabled(G_LOG_LEVEL_DEBUG) || (listener && listener->is_debugged) ||
+        return (listener && listener->is_debugged) ||
                (debugged->len > 0 &&
                 address_range_match((const void *)debugged->data, debugged->len, client));
 }
 
 Trace *
-trace_new(Record *record, const Settings *settings)
+trace_new(const Record *record, const Settings *settings)
 {
         Trace *trace = g_new0(Trace, 1);
 
-        record->is_traced = true;
         trace->record = record;
         trace->patterns = (const char *const *)settings->log_redact;
         for (size_t i = 0; i < G_N_ELEMENTS(trace->ways); i++)
@@ -90,7 +91,7 @@ trace_log(const Trace *trace, TraceDirection direction, const GString *shown, si
                   record->uniqueid.length },
         };
 
-        log_debug_always(fields, G_N_ELEMENTS(fields) - (record->uniqueid.length == 0));
+        record_log_debug(record, fields, G_N_ELEMENTS(fields) - (record->uniqueid.length == 0));
 }
 
 /* Servers may send commands ahead, so that a reply is not always one to the last. */

@@ -24,14 +24,13 @@ typedef enum TraceDirection {
         TRACE_FROM_AGITATOR, /* to the client */
 } TraceDirection;
 
-/* Whether Level= or Debug= ask for all sessions of @client, or of @listener (NULL: none). */
-bool trace_is_wanted(const Settings *settings,
-                     const ListenerSettings *listener,
-                     const Address *client);
+/* Whether Debug= asks for all sessions of @client, or of @listener (NULL: none). */
+bool trace_is_asked_for(const Settings *settings,
+                        const ListenerSettings *listener,
+                        const Address *client);
 
-/* Of the session that @record is of, whose steps are logged too from now on; both
- * must outlive it. */
-Trace *trace_new(Record *record, const Settings *settings);
+/* Of the session that @record is of; both must outlive it. */
+Trace *trace_new(const Record *record, const Settings *settings);
 
 /* Logs what there still is of a line, and ends it. NULL is fine. */
 void trace_free(Trace *trace);

@@ -11,9 +11,9 @@
 #include "proxy/worker.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,7 +69,7 @@ static bool
 shared_open_spare(WorkerShared *shared)
 {
         if (shared->spare_fd < 0)
-                shared->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+                shared->spare_fd = eventfd(0, EFD_CLOEXEC); /* needs no file system */
         __atomic_store_n(&shared->lacks_spare, shared->spare_fd < 0, __ATOMIC_RELAXED);
 
         return shared->spare_fd >= 0;
@@ -439,6 +439,12 @@ worker_on_share(void *data)
         g_autofree Sharing *sharing = data;
 
         loop_share_descriptors(sharing->worker->loop, sharing->shared);
+
+        /* A process that accepted as well, and is gone, may have been woken alone for somebody. */
+        if (!sharing->shared && sharing->worker->doors->len > 0) {
+                worker_unwatch_doors(sharing->worker);
+                worker_watch_doors(sharing->worker);
+        }
         sharing->done(sharing->data);
 }
 

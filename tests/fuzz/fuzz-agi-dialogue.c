@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct Model {
         GString *line; /* of the client, so far */
-        bool outstanding, hung_up, failed, in_usage;
+        bool outstanding, hung_up, failed, in_usage, hangs_up;
         uint32_t commands, replies;
 } Model;
 
@@ -35,6 +35,30 @@ is_hangup(const GString *line)
                (line->len == 7 && g_str_equal(line->str, "HANGUP\r"));
 }
 
+static bool
+begins_with(const char *line, const char *text)
+{
+        return g_ascii_strncasecmp(line, text, strlen(text)) == 0;
+}
+
+/* A command by which the server hangs up. */
+static bool
+asks_for_hangup(const char *line)
+{
+        line += strspn(line, " ");
+
+        return begins_with(line, "HANGUP\n") || begins_with(line, "EXEC HANGUP\n") ||
+               begins_with(line, "EXEC HANGUP ");
+}
+
+static void
+model_reply_is_whole(Model *model)
+{
+        model->outstanding = false;
+        model->replies++;
+        model->hung_up |= model->hangs_up && !model->failed;
+}
+
 static void
 model_command(Model *model, const GString *line)
 {
@@ -46,6 +70,7 @@ model_command(Model *model, const GString *line)
         } else {
                 model->outstanding = true;
                 model->commands++;
+                model->hangs_up = asks_for_hangup(line->str);
         }
 }
 
@@ -58,15 +83,13 @@ model_line(Model *model)
                 if (!begins_with_code(line) || line[0] == '1' || g_str_has_prefix(line, "520-"))
                         return;
                 model->in_usage = false;
-                model->outstanding = false;
-                model->replies++;
+                model_reply_is_whole(model);
         } else if (is_hangup(model->line)) {
                 model->hung_up |= !model->failed;
         } else if (model->outstanding && g_str_has_prefix(line, "520-")) {
                 model->in_usage = true;
         } else if (model->outstanding && begins_with_code(line) && line[0] != '1') {
-                model->outstanding = false;
-                model->replies++;
+                model_reply_is_whole(model);
         }
 }
 

@@ -218,6 +218,16 @@ class Control(IntegrationTest):
             self.assertEqual(self.proxy.take_over(mark).wait(TIMEOUT), 0)
             self.assert_reloads()  # by the new one, and its socket stays
 
+    def test_reload_right_after_an_upgrade(self):
+        """There is always a process that answers."""
+        self.start()
+        Adopted.adopt_all()
+        for _ in range(15):
+            mark = self.proxy.notices.mark()
+            self.assertEqual(self.run_verb('upgrade'), (0, ''))
+            self.assert_reloads()
+            self.proxy.take_over(mark)
+
     def test_upgrade_that_can_not_be(self):
         self.start()
         self.proxy.write_config('[Listener main]\n[Rout x]\n')

@@ -140,6 +140,14 @@ class Log(IntegrationTest):
                   if 'ivr-1' in line and not re.search(SESSION_RECORD, line)]
         self.assertEqual(len(events), 1, events)
 
+    def test_odd_path_is_told_without_secrets(self):
+        self.start_served()
+        self.assert_refused(self.call('agi://h/a/../b c?pin=4711'), 'NOROUTE')
+        line = self.proxy.wait_for_log('could climb')
+        self.assertIn(r'the path of agi://h/a/../b\x20c?pin=*** could climb', line)
+        self.wait_for_records(1)
+        self.assertNotIn('4711', self.proxy.log_text())
+
     def test_no_colours_on_a_pipe(self):
         self.start_proxy(SETTLE)
         self.settle()

@@ -190,6 +190,8 @@ class Reload(IntegrationTest):
                 else:
                     self.proxy.reload(Config(*groups, *routes, extra).text)
                 self.assert_relayed(*sessions[i])
+                # A reload takes less time than a call.
+                wait_until(lambda n=i + 1: len(outcomes) > n, 'another call')
         finally:
             done.set()
             for caller in callers:

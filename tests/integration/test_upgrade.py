@@ -13,6 +13,7 @@ from harness.asterisk import PretendAsterisk
 from harness.case import Config, group, IntegrationTest, route_group, server_group
 from harness.connection import is_refused
 from harness.proxy import Adopted
+from harness.proxy import Adopted
 from harness.waiting import wait_until
 
 
@@ -78,7 +79,7 @@ class Upgrade(IntegrationTest):
         self.start_held()
         mark = self.proxy.notices.mark()
         self.proxy.upgrade()
-        notices = self.proxy.notices.items[mark:]
+        notices = [line for line in self.proxy.notices.items[mark:] if line != 'WATCHDOG=1']
         self.assertEqual(notices[0], 'STATUS=Upgrading: waiting for the new process')
         self.assertRegex(notices[1], '^MAINPID=')
         self.assertEqual(notices.count('READY=1'), 1)
@@ -245,8 +246,12 @@ class Upgrade(IntegrationTest):
 
     def test_program_that_is_never_ready(self):
         self.start_replaceable()
-        self.replace('#!/bin/sh\nexec sleep 300\n')
+        started = self.make_path('started')
+        self.replace("#!/bin/sh\ntrap '' TERM\necho $$ >%s\nsleep 300 </dev/null\n" % started)
         self.assert_upgrade_fails('not ready within 15 s')
+        with open(started, encoding='ascii') as file:
+            hung = Adopted(int(file.read()))
+        self.assertEqual(hung.wait(), -signal.SIGKILL, 'it was left alone')
 
     def test_listener_that_can_t_be_opened(self):
         taken = self.make_socket()

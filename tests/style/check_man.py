@@ -24,6 +24,8 @@ Address=127.0.0.1
 Path=*
 Servers=one
 [Answer one]
+[Syslog one]
+Address=udp:127.0.0.1
 """
 
 INHERITED, REQUIRED = 'that of [Proxy]', 'required'

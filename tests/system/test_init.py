@@ -39,7 +39,7 @@ class Init:
     script = None  # its name in data/init
     command = ('/etc/init.d/agitator',)
     defaults = None  # where the options are set
-    defaults_text = f"DAEMON_ARGS='--config={CONFIG}'\n"
+    defaults_text = f"DAEMON_ARGS='--config={CONFIG}'\nDAEMON_LIMIT=4321\n"
     status_dead = 1
     not_running = 7
 
@@ -103,6 +103,11 @@ class Init:
         self.tell('stop')
         self.assertEqual(self.status(), 3)
         self.assertTrue(self.refused())
+
+    def test_limit_of_descriptors(self):
+        self.tell('start')
+        limits = self.machine.read(f'/proc/{self.processes()[0]}/limits')
+        self.assertRegex(limits, r'Max open files +4321 +4321 ')
 
     def test_second_start_and_second_stop_change_nothing(self):
         self.tell('start')
@@ -253,6 +258,14 @@ class DebianTest(Init, SystemTest):
     script = 'agitator.debian'
     defaults = '/etc/default/agitator'
 
+    def test_at_boot_and_halt(self):
+        """What init runs then."""
+        self.machine.run('update-rc.d', 'agitator', 'defaults')
+        self.machine.run('sh', '-c', '/etc/rc2.d/S??agitator start')
+        self.assertEqual(self.status(), 0)
+        self.machine.run('sh', '-c', '/etc/rc0.d/K??agitator stop')
+        self.assertEqual(self.status(), 3)
+
 
 class RedHatTest(Init, SystemTest):
     """With a stand-in for Red Hat's functions."""
@@ -285,7 +298,7 @@ class OpenRCTest(Init, SystemTest):
     script = 'agitator.openrc'
     command = ('rc-service', 'agitator')
     defaults = '/etc/conf.d/agitator'
-    defaults_text = f"command_args='--config={CONFIG}'\n"
+    defaults_text = f"command_args='--config={CONFIG}'\nrc_ulimit='-n 4321'\n"
     status_dead = 32
     not_running = 1
 
@@ -294,6 +307,14 @@ class OpenRCTest(Init, SystemTest):
         # So it is after a boot.
         self.machine.run('mkdir', '-p', *('/run/openrc/' + name for name in OPENRC_FOLDERS))
         self.machine.run('touch', '/run/openrc/softlevel')
+
+    def test_at_boot_and_halt(self):
+        """With the runlevel that it is in."""
+        self.machine.run('rc-update', 'add', 'agitator', 'default')
+        self.machine.run('openrc', 'default')
+        self.assertEqual(self.status(), 0)
+        self.machine.run('openrc', 'single')
+        self.assertEqual(self.status(), 3)
 
 
 if __name__ == '__main__':

@@ -408,6 +408,12 @@ static const struct {
         { "HANGUP", { ">NOOP\n", "200 result=0\n", "HANGUP\n", "!", "HANGUP\n" } },
         { "HANGUP", { ">STREAM FILE x \"\"\n", "200 result=-1 endpos=0\n", "HANGUP\n", "!" } },
         { "HANGUP", { ">NOOP\n", "." } },
+        { "HANGUP",
+          { ">STREAM FILE x \"\"\n", "200 result=-1 endpos=7\n", ">NOOP\n", "HANGUP\n",
+            "200 result=0\n", "!" } },
+        /* The server hangs up, and may have ended before HANGUP comes. */
+        { "HANGUP", { ">HANGUP\n", "200 result=1\n", "!", "HANGUP\n" } },
+        { "HANGUP", { ">EXEC Hangup\n", "200 result=-1\n", "HANGUP\n", "!" } },
         /* What the server says, or what fails. */
         { "FAILURE", { ">FAILURE\n", "HANGUP\n", "!" } },
         { "FAILURE", { "HANGUP\n", ">failure\n", "." } },
@@ -423,6 +429,8 @@ static const struct {
         { "SUCCESS", { ">  exec Wait 1\n", "200 result=-1\n", "!" } },
         { "SUCCESS", { ">CHANNEL STATUS SIP/x\n", "200 result=-1\n", "!" } },
         { "SUCCESS", { ">HANGUP SIP/x\n", "200 result=-1\n", "!" } },
+        { "SUCCESS", { ">GET DATA x\n", "200 result=-1\n", "!" } },
+        { "SUCCESS", { ">RECEIVE TEXT 9\n", "200 result=-1\n", "!" } },
         { "SUCCESS", { ">NOOP\n", "510 Invalid or unknown command\n", "!" } },
         { "FAILURE", { ">EXECUTE\n", "200 result=-1\n", "!" } },
 };
@@ -460,6 +468,8 @@ test_own_hangup(void)
 
         command(&dialogue, "HANGUP\n");
         g_assert_true(dialogue.hangs_up);
+        command(&dialogue, "HANGUP SIP/x\n");
+        g_assert_false(dialogue.hangs_up);
         command(&dialogue, "exec hangup\n");
         g_assert_true(dialogue.hangs_up);
         command(&dialogue, "EXEC HangupCause x\n");

@@ -152,6 +152,31 @@ test_limit(void)
         g_assert_cmpuint(limit.rlim_cur, ==, hard);
 }
 
+static void
+test_standard(void)
+{
+        if (!g_test_subprocess()) {
+                g_test_trap_subprocess(NULL, 0, 0);
+                g_test_trap_assert_passed();
+                return;
+        }
+
+        for (int closed = 0; closed < 8; closed++) {
+                fd_auto int next = FD_NONE;
+
+                for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+                        if (closed & 1 << fd)
+                                close(fd);
+                }
+                fd_open_standard();
+
+                for (int fd = 0; fd <= STDERR_FILENO; fd++)
+                        g_assert_true(is_open(fd));
+                next = socket(AF_UNIX, SOCK_STREAM, 0);
+                g_assert_cmpint(next, >, STDERR_FILENO);
+        }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -161,6 +186,7 @@ main(int argc, char **argv)
         g_test_add_func("/fd/steal/stays-open", test_steal);
         g_test_add_func("/fd/clear/closes-once", test_clear);
         g_test_add_func("/fd/clear/keeps-errno", test_clear_keeps_errno);
+        g_test_add_func("/fd/standard/what-is-missing-is-opened", test_standard);
         g_test_add_data_func("/fd/options/set-on-ipv4", GINT_TO_POINTER(AF_INET), test_tcp);
         g_test_add_data_func("/fd/options/set-on-ipv6", GINT_TO_POINTER(AF_INET6), test_tcp);
         g_test_add_func("/fd/options/no-effect-on-unix-sockets", test_unix);

@@ -4,12 +4,15 @@
  */
 #include <string.h>
 
+#include "base/log-id.h"
 #include "base/log-journal.h"
+
+#define REST "PRIORITY=6\nMESSAGE_ID=" LOG_ID_OTHER "\nSYSLOG_IDENTIFIER=agitator\n"
 
 static char *
 format(const GLogField *fields, size_t n)
 {
-        g_autofree LogRecord *record = log_record_new(G_LOG_LEVEL_INFO, fields, n);
+        g_autoptr(LogRecord) record = log_record_new(G_LOG_LEVEL_INFO, fields, n);
         GString *text = g_string_new(NULL);
 
         log_journal_format(text, record);
@@ -28,9 +31,7 @@ test_fields(void)
         };
         g_autofree char *text = format(fields, G_N_ELEMENTS(fields));
 
-        g_assert_cmpstr(text, ==,
-                        "MESSAGE=hello\nAGITATOR_SERVER=ivr-1\nAGITATOR_EMPTY=\n"
-                        "PRIORITY=6\nSYSLOG_IDENTIFIER=agitator\n");
+        g_assert_cmpstr(text, ==, "MESSAGE=hello\nAGITATOR_SERVER=ivr-1\nAGITATOR_EMPTY=\n" REST);
 }
 
 static void
@@ -53,9 +54,8 @@ test_forgeries(void)
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
                 const GLogField field = { "AGITATOR_REQUEST", cases[i].value, cases[i].length };
                 g_autofree char *text = format(&field, 1);
-                g_autofree char *expected = g_strdup_printf("AGITATOR_REQUEST=%s\nPRIORITY=6\n"
-                                                            "SYSLOG_IDENTIFIER=agitator\n",
-                                                            cases[i].text);
+                g_autofree char *expected =
+                        g_strdup_printf("AGITATOR_REQUEST=%s\n" REST, cases[i].text);
 
                 g_assert_cmpstr(text, ==, expected);
         }

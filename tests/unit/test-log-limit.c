@@ -20,7 +20,7 @@ fixture_begin(void)
         /* What was on in the case before is over. */
         now += 1000 * INTERVAL;
         while (TRUE) {
-                g_autofree LogRecord *left = log_limit_take_count(now, true);
+                g_autoptr(LogRecord) left = log_limit_take_count(now, true);
 
                 if (!left)
                         break;
@@ -92,7 +92,7 @@ static void
 test_count(void)
 {
         gint64 now = fixture_begin();
-        g_autofree LogRecord *count = NULL;
+        g_autoptr(LogRecord) count = NULL;
 
         g_assert_cmpuint(take_many("a", 1000, now), ==, BURST);
         count = log_limit_take_count(now + INTERVAL, false);
@@ -117,7 +117,7 @@ test_flood(void)
 
         g_assert_cmpuint(take_many("a", 100, now), ==, BURST);
         for (unsigned i = 0; i < 5; i++) {
-                g_autofree LogRecord *count = NULL;
+                g_autoptr(LogRecord) count = NULL;
 
                 now += INTERVAL;
                 count = log_limit_take_count(now, false);
@@ -130,7 +130,7 @@ static void
 test_calm(void)
 {
         gint64 now = fixture_begin();
-        g_autofree LogRecord *count = NULL;
+        g_autoptr(LogRecord) count = NULL;
 
         take_many("a", 100, now);
         now += INTERVAL;
@@ -146,7 +146,7 @@ static void
 test_late(void)
 {
         gint64 now = fixture_begin();
-        g_autofree LogRecord *count = NULL;
+        g_autoptr(LogRecord) count = NULL;
 
         take_many("a", 10, now);
         take_many("a", 10, now + 3 * INTERVAL);
@@ -159,7 +159,7 @@ static void
 test_all(void)
 {
         gint64 now = fixture_begin();
-        g_autofree LogRecord *count = NULL;
+        g_autoptr(LogRecord) count = NULL;
 
         take_many("a", 5, now);
         count = log_limit_take_count(now + 2 * SECOND, true);
@@ -190,7 +190,7 @@ test_crowd(void)
                 counts++;
                 if (strstr(message, "various"))
                         assert_field(count, "AGITATOR_SERVER", NULL);
-                g_free(count);
+                log_record_unref(count);
         }
         g_assert_cmpuint(counts, ==, SUBJECTS + 1);
         g_assert_cmpuint(passed + counted, ==, 4 * SUBJECTS * (BURST + 1));

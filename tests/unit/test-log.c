@@ -459,6 +459,81 @@ test_bytes(void)
         capture_clear(&capture);
 }
 
+/* However many debug records there are, others find room. */
+static void
+test_debug_has_half(void)
+{
+        Capture capture;
+        guint64 dropped;
+
+        if (!in_child())
+                return;
+
+        capture_start(&capture);
+        log_start();
+        log_configure(LOG_TARGET_CONSOLE, G_LOG_LEVEL_DEBUG);
+        for (unsigned i = 0; i < FULL_RECORDS; i++)
+                g_debug("record %0200u", i);
+        dropped = log_get_dropped();
+        g_assert_cmpuint(dropped, >=, FULL_RECORDS / 2 - 1024);
+        for (unsigned i = 0; i < FULL_RECORDS / 4; i++)
+                g_message("important %u", i);
+        g_assert_cmpuint(log_get_dropped(), ==, dropped);
+
+        capture_read(&capture);
+        log_stop();
+        capture_stop(&capture);
+        g_assert_cmpuint(count(&capture, "notice   important "), ==, FULL_RECORDS / 4);
+        g_assert_cmpuint(count(&capture, "debug    record "), ==, FULL_RECORDS - dropped);
+        capture_clear(&capture);
+}
+
+static void
+test_debug_always(void)
+{
+        const GLogField fields[] = { { "MESSAGE", "said", -1 }, { "AGITATOR_SESSION", "17", -1 } };
+        Capture capture;
+
+        if (!in_child())
+                return;
+
+        capture_start(&capture);
+        log_start();
+        log_configure(LOG_TARGET_CONSOLE, G_LOG_LEVEL_WARNING);
+        g_debug("hidden");
+        log_debug_always(fields, G_N_ELEMENTS(fields));
+        log_stop();
+        capture_stop(&capture);
+
+        g_assert_true(g_regex_match_simple("^[0-9:.]{12} debug    \\[17\\] said\n$",
+                                           capture.text->str, 0, 0));
+        capture_clear(&capture);
+}
+
+/* One too many of a library's words; the count comes at the end at the latest. */
+static void
+test_repeated(void)
+{
+        Capture capture;
+
+        if (!in_child())
+                return;
+
+        capture_start(&capture);
+        log_limit_configure(2, G_TIME_SPAN_HOUR);
+        log_start();
+        log_configure(LOG_TARGET_CONSOLE, G_LOG_LEVEL_INFO);
+        for (unsigned i = 0; i < 100; i++)
+                g_warning("odd");
+        log_stop();
+        g_warning("odd");
+        capture_stop(&capture);
+
+        g_assert_cmpuint(count(&capture, " odd\n"), ==, 2 + 1 + 1);
+        g_assert_cmpuint(count(&capture, "warning  98 more within 0.0 s: odd\n"), ==, 1);
+        capture_clear(&capture);
+}
+
 static void
 test_stop_blocked(void)
 {
@@ -574,6 +649,9 @@ main(int argc, char **argv)
         g_test_add_func("/log/queue/blocked-sink-drops-and-tells", test_blocked);
         g_test_add_func("/log/queue/blocked-sink-that-says-so", test_blocked_nonblock);
         g_test_add_func("/log/queue/bounded-in-bytes", test_bytes);
+        g_test_add_func("/log/queue/debug-has-half-of-it", test_debug_has_half);
+        g_test_add_func("/log/records/debug-at-any-level", test_debug_always);
+        g_test_add_func("/log/records/one-too-many-is-counted", test_repeated);
         g_test_add_func("/log/stop/does-not-wait-for-ever", test_stop_blocked);
         g_test_add_func("/log/stderr/survives-a-lost-reader", test_no_reader);
         g_test_add_func("/log/fatal/written-before-the-end", test_fatal);

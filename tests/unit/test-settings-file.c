@@ -115,7 +115,7 @@ static void
 test_defaults_as_in_the_table(Fixture *fixture, const void *data)
 {
         g_autoptr(GString) text = g_string_new(REST "[Server s]\nAddress=h\n[Route s]\nPath=s\n"
-                                                    "Servers=s\n");
+                                                    "Servers=s\n[Syslog l]\nAddress=udp:h\n");
         g_autoptr(Settings) implied = load_text(fixture, text->str), written = NULL;
         g_autofree char *dump = settings_file_dump(fixture->file, fixture->problems);
 
@@ -150,6 +150,16 @@ test_defaults_as_in_the_table(Fixture *fixture, const void *data)
                 g_assert_cmpuint(a->max_sessions, ==, b->max_sessions);
                 g_assert_cmpuint(a->weight, ==, b->weight);
                 g_assert_cmpint(a->connect_timeout, ==, b->connect_timeout);
+        }
+        {
+                const SyslogSettings *a = implied->syslogs->pdata[0];
+                const SyslogSettings *b = written->syslogs->pdata[0];
+
+                g_assert_cmpmem(
+                        &a->level,
+                        offsetof(SyslogSettings, hostname) - offsetof(SyslogSettings, level),
+                        &b->level,
+                        offsetof(SyslogSettings, hostname) - offsetof(SyslogSettings, level));
         }
         g_assert_false(((AnswerSettings *)implied->answers->pdata[0])->failure);
         g_assert_false(((AnswerSettings *)written->answers->pdata[0])->failure);

@@ -66,12 +66,40 @@ static const Case cases[] = {
 
         /* Names of groups and keys. */
         { "unknown-group", REST "[Sylog]\n[Database main]\n[route x]\n[Prox]\n[Servers]\n",
-          "7: [Sylog]: Unknown group; did you mean [Log]?\n"
+          "7: [Sylog]: Unknown group; did you mean [Syslog NAME]?\n"
           "8: [Database main]: Unknown group. There are [Proxy], [Log], [Listener NAME], [Server "
-          "NAME], [Route NAME] and [Answer NAME]\n"
+          "NAME], [Route NAME], [Answer NAME] and [Syslog NAME]\n"
           "9: [route x]: Unknown group; did you mean [Route x]?\n"
           "10: [Prox]: Unknown group; did you mean [Proxy]?\n"
           "11: [Servers]: Unknown group; did you mean [Server NAME]?\n" },
+        { "syslog-addresses",
+          REST "[Syslog a]\n[Syslog b]\nAddress=tpc:h\n[Syslog c]\nAddress=h:514\n"
+               "[Syslog d]\nAddress=tcp:unix:/dev/log\n[Syslog e]\nAddress=unix:log\n"
+               "[Syslog f]\nAddress=udp:h:0\n",
+          "7: [Syslog a] Address=: The key is missing: write tls:HOST:PORT, tcp:HOST:PORT, "
+          "udp:HOST:PORT or unix:/dev/log\n"
+          "9: [Syslog b] Address=: 'tpc:h' does not say how. Write tls:HOST:PORT, tcp:HOST:PORT, "
+          "udp:HOST:PORT or unix:/dev/log\n"
+          "11: [Syslog c] Address=: 'h:514' does not say how. Write tls:HOST:PORT, tcp:HOST:PORT, "
+          "udp:HOST:PORT or unix:/dev/log\n"
+          "13: [Syslog d] Address=: For a Unix socket write unix:/PATH and nothing before it\n"
+          "15: [Syslog e] Address=: Socket path 'log' is not absolute: write unix:/PATH, or "
+          "unix:@NAME for an abstract name\n"
+          "17: [Syslog f] Address=: Port '0' is not a number from 1 to 65535\n" },
+        { "syslog-values",
+          REST "[Syslog a]\nAddress=udp:h\nFacility=lokal0\nHostname=a b\nMaxMessage=511\n"
+               "Queue=0\nCAFile=/ca.pem\n",
+          "9: [Syslog a] Facility=: 'lokal0' is not allowed; did you mean local0? Allowed: kern, "
+          "user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0, local1, "
+          "local2, local3, local4, local5, local6 or local7\n"
+          "10: [Syslog a] Hostname=: 'a b' is not allowed. Allowed: up to 255 letters, digits and "
+          "signs of ASCII, without blanks\n"
+          "11: [Syslog a] MaxMessage=: '511' is not allowed. Allowed: a number from 512 to 65000, "
+          "or auto\n"
+          "12: [Syslog a] Queue=: '0' is not allowed. Allowed: a number from 1 to 1000000\n"
+          "13: warning: [Syslog a] CAFile=: Without Address=tls: this has no effect\n" },
+        { "syslog-without-its-ca", REST "[Syslog a]\nAddress=tls:h\nCAFile=/no/such/ca.pem\n",
+          "9: [Syslog a] CAFile=: /no/such/ca.pem can't be read: there is no such file\n" },
         { "group-with-a-name-too-many", "[Proxy main]\nThreads=2\n" REST,
           "1: [Proxy main]: This group has no name: write [Proxy]\n" },
         { "group-without-its-name", "[Route]\nPath=x\n" REST,

@@ -138,11 +138,13 @@ class Connection:
             raise AssertionError('what was sent was answered with a reset')
 
 
-def listen_tcp(host='127.0.0.1', backlog=4096):
+def listen_tcp(host='127.0.0.1', backlog=4096, port=0, receive_buffer=None):
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((host, 0))
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.bind((host, port))
     sock.listen(backlog)
     return sock
 

@@ -38,11 +38,13 @@ CLONE_NEWNET = 0x40000000
 
 def cgroup_mounts():
     """Where systemd's control groups are: of version 2, and of its own hierarchy beside it."""
+    found = {}  # each once, wherever else it is mounted
     with open('/proc/self/mounts', encoding='utf-8') as file:
         for line in file:
-            kind, options = line.split()[2:4]
+            path, kind, options = line.split()[1:4]
             if kind == 'cgroup2' or (kind == 'cgroup' and 'name=systemd' in options.split(',')):
-                yield line.split()[1]
+                found.setdefault(os.stat(path).st_dev, path)
+    return list(found.values())
 
 
 def remove_cgroup(path):
