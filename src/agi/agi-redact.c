@@ -82,7 +82,7 @@ is_empty(const char *text, const char *end)
 bool
 agi_redact_command(const char *const *patterns, GString *text, const char *line, size_t length)
 {
-        const char *end = line + length;
+        const char *end = length > 0 ? line + length : line; /* nothing may be NULL */
 
         for (const char *at = line; at < end;) {
                 const char *word_end = word_get_end(at, end);
@@ -146,7 +146,7 @@ agi_redact_reply(GString *text, const char *line, size_t length)
 void
 agi_redact_value(const char *const *patterns, GString *text, const char *value, size_t length)
 {
-        const char *end = value + length, *written = value;
+        const char *end = length > 0 ? value + length : value, *written = value;
 
         for (const char *at = value; at < end;) {
                 const char *word_end = word_get_end(at, end);

@@ -40,7 +40,7 @@ replay(const char *path)
         g_assert_no_error(error);
 
         /* Of exactly that size, so that a sanitizer or valgrind sees a read beyond it. */
-        data = g_memdup2(text, size);
+        data = size > 0 ? g_memdup2(text, size) : g_malloc(1);
         LLVMFuzzerTestOneInput(data, size);
 }
 
