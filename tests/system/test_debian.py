@@ -21,6 +21,7 @@ PARTS = [
     '/usr/share/zsh/vendor-completions/_agitatorctl',
     '/usr/share/fish/vendor_completions.d/agitatorctl.fish',
     '/usr/share/doc/agitator/README.Debian', '/usr/share/doc/agitator/agitator.conf.sample',
+    '/usr/share/doc/agitator/extensions.conf',
 ]
 
 # What changes with every package that comes and goes, whatever is in it: the records of apt, dpkg
