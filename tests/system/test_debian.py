@@ -23,6 +23,7 @@ PARTS = [
     '/usr/lib/systemd/catalog/agitator.de.catalog',
     '/usr/share/locale/pt_BR/LC_MESSAGES/agitator.mo',
     '/usr/share/doc/agitator/README.Debian', '/usr/share/doc/agitator/agitator.conf.sample',
+    '/usr/share/doc/agitator/extensions.conf',
 ]
 
 # What changes with every package that comes and goes, whatever is in it: the records of apt, dpkg
