@@ -91,12 +91,6 @@ daemon_keep_source(Daemon *daemon, guint id)
 static void daemon_begin(Daemon *daemon);
 static void daemon_upgrade(Daemon *daemon);
 
-static const char *
-plural(unsigned n)
-{
-        return n == 1 ? "" : "s";
-}
-
 static void
 daemon_show_status(Daemon *daemon)
 {
@@ -356,7 +350,7 @@ daemon_check_end(Daemon *daemon)
                 return;
 
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPED, "MESSAGE",
-                         "stopped: %u session%s cut", daemon->cut, plural(daemon->cut));
+                         "stopped: %u session%s cut", daemon->cut, status_plural(daemon->cut));
         g_main_loop_quit(daemon->loop);
 }
 
@@ -407,7 +401,8 @@ daemon_stop(Daemon *daemon)
         if (daemon->predecessor)
                 predecessor_send(daemon->predecessor, HANDOVER_STOP, NULL);
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_STOPPING,
-                         "MESSAGE", "stopping: %u session%s to finish", sessions, plural(sessions));
+                         "MESSAGE", "stopping: %u session%s to finish", sessions,
+                         status_plural(sessions));
 
         daemon->stop_end = timeout == G_MAXINT64 ? G_MAXINT64 : g_get_monotonic_time() + timeout;
         if (timeout != G_MAXINT64)
@@ -487,7 +482,7 @@ daemon_on_left(void *data)
                 kill(pid, SIGTERM);
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_UPGRADED,
                          "MESSAGE", "process %ld has taken over: %u session%s to finish here",
-                         (long)pid, sessions, plural(sessions));
+                         (long)pid, sessions, status_plural(sessions));
 }
 
 /* The successor has the service, and answers on the control socket. */

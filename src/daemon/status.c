@@ -3,8 +3,8 @@
 
 #include "base/log-id.h"
 
-static const char *
-plural(unsigned n)
+const char *
+status_plural(unsigned n)
 {
         return n == 1 ? "" : "s";
 }
@@ -33,16 +33,17 @@ status_print(const Proxy *proxy,
         unsigned others, theirs;
 
         if (is_stopping)
-                g_string_printf(text, "Draining: %u session%s left", sessions, plural(sessions));
+                g_string_printf(text, "Draining: %u session%s left", sessions,
+                                status_plural(sessions));
         else
                 g_string_printf(text, "%u session%s, %u of %u server%s up", sessions,
-                                plural(sessions), count_servers_up(servers), servers->len,
-                                plural(servers->len));
+                                status_plural(sessions), count_servers_up(servers), servers->len,
+                                status_plural(servers->len));
 
         others = ledger_count_others(ledger, &theirs);
         if (others > 0)
                 g_string_append_printf(text, "; %u session%s in %u older process%s", theirs,
-                                       plural(theirs), others, others == 1 ? "" : "es");
+                                       status_plural(theirs), others, others == 1 ? "" : "es");
         if (reload_error && !is_stopping)
                 g_string_append_printf(text, "; the last reload failed: %s", reload_error);
         if (upgrade_error && !is_stopping)
@@ -54,11 +55,12 @@ status_print(const Proxy *proxy,
 void
 status_log_in_force(const Settings *settings, bool by_reload)
 {
-        g_log_structured(
-                G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID",
-                by_reload ? LOG_ID_RELOADED : LOG_ID_READY, "MESSAGE",
-                "%s: %u listener%s, %u route%s, %u server%s%s", by_reload ? "reloaded" : "ready",
-                settings->listeners->len, plural(settings->listeners->len), settings->routes->len,
-                plural(settings->routes->len), settings->servers->len,
-                plural(settings->servers->len), by_reload ? "" : " (agitator " PACKAGE_VERSION ")");
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID",
+                         by_reload ? LOG_ID_RELOADED : LOG_ID_READY, "MESSAGE",
+                         "%s: %u listener%s, %u route%s, %u server%s%s",
+                         by_reload ? "reloaded" : "ready", settings->listeners->len,
+                         status_plural(settings->listeners->len), settings->routes->len,
+                         status_plural(settings->routes->len), settings->servers->len,
+                         status_plural(settings->servers->len),
+                         by_reload ? "" : " (agitator " PACKAGE_VERSION ")");
 }

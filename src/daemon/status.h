@@ -17,3 +17,6 @@ char *status_print(const Proxy *proxy,
 
 /* Logs that @settings are in force: by a reload, or by the start. */
 void status_log_in_force(const Settings *settings, bool by_reload);
+
+/* "s" after all numbers but 1. */
+const char *status_plural(unsigned n);
