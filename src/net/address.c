@@ -367,19 +367,6 @@ address_list_unref(AddressList *list)
                 g_free(list);
 }
 
-bool
-address_list_equal(const AddressList *a, const AddressList *b)
-{
-        if (a->n != b->n)
-                return false;
-
-        for (size_t i = 0; i < a->n; i++)
-                if (!address_equal(&a->items[i], &b->items[i]))
-                        return false;
-
-        return true;
-}
-
 /* Sets all but the first @bits bits to 0; false when they were 0 before. */
 static bool
 clear_tail(uint8_t bytes[16], unsigned bits)

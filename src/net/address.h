@@ -68,7 +68,6 @@ AddressList *address_list_new(const Address *items, size_t n);
 AddressList *address_list_ref(AddressList *list);
 void address_list_unref(AddressList *list); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(AddressList, address_list_unref)
-bool address_list_equal(const AddressList *a, const AddressList *b);
 
 /* "10.0.0.0/8", "::1", "unix": a range of addresses that a client may come from. */
 typedef struct AddressRange {

@@ -283,9 +283,6 @@ test_list(void)
 {
         const Address items[] = { address_of("1.2.3.4:5"), address_of("[::1]:6") };
         g_autoptr(AddressList) a = address_list_new(items, 2);
-        g_autoptr(AddressList) b = address_list_new(items, 2);
-        g_autoptr(AddressList) shorter = address_list_new(items, 1);
-        g_autoptr(AddressList) other = address_list_new((Address[]){ items[1], items[0] }, 2);
         g_autoptr(AddressList) empty = address_list_new(NULL, 0);
         AddressList *again = address_list_ref(a);
 
@@ -295,10 +292,7 @@ test_list(void)
 
         g_assert_cmpuint(a->n, ==, 2);
         g_assert_true(address_equal(&a->items[1], &items[1]));
-        g_assert_true(address_list_equal(a, b));
-        g_assert_false(address_list_equal(a, shorter));
-        g_assert_false(address_list_equal(a, other));
-        g_assert_false(address_list_equal(a, empty));
+        g_assert_cmpuint(empty->n, ==, 0);
 }
 
 static void
