@@ -413,6 +413,13 @@ relay_count(const Relay *relay)
                relay->to_client.ended;
 }
 
+/* True while the client executes what it was given. */
+static bool
+relay_is_client_busy(const Relay *relay)
+{
+        return relay->dialogue.outstanding || relay->awaits_end;
+}
+
 RelayResult
 relay_run(Relay *relay, BufferPool *pool, gint64 now)
 {
@@ -467,12 +474,6 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error, RelayEnd by)
         }
         way->passed = (uint32_t)buffer_length(&way->held);
         way->ended = true;
-}
-
-bool
-relay_is_client_busy(const Relay *relay)
-{
-        return relay->dialogue.outstanding || relay->awaits_end;
 }
 
 bool

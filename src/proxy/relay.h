@@ -118,9 +118,6 @@ void relay_fail_server(Relay *relay, BufferPool *pool, int error, RelayEnd by);
 /* What AGISTATUS is to be, once it is over, as far as can be seen: NULL when it can't. */
 const char *relay_get_status(const Relay *relay);
 
-/* True while the client executes what it was given. */
-bool relay_is_client_busy(const Relay *relay);
-
 /* True while the server owes the next command. */
 bool relay_awaits_command(const Relay *relay);
 

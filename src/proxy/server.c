@@ -13,7 +13,6 @@
 #include "proxy/places.h"
 
 struct Server {
-        char *name;
         pthread_mutex_t lock;
         AddressList *addresses; /* behind the lock */
         int refs;               /* atomic, like all below */
@@ -31,7 +30,7 @@ server_new(const char *name, Ledger *ledger)
         if (posix_memalign((void **)&server, G_ALIGNOF(Server), sizeof(*server)) != 0)
                 g_error("Out of memory");
 
-        *server = (Server){ .name = g_strdup(name), .refs = 1 };
+        *server = (Server){ .refs = 1 };
         pthread_mutex_init(&server->lock, NULL);
         if (!ledger || !ledger_get_account(ledger, name, &server->account))
                 server->account = (LedgerAccount){ &server->alone[0], &server->alone[1] };
@@ -55,14 +54,7 @@ server_unref(Server *server)
 
         pthread_mutex_destroy(&server->lock);
         address_list_unref(server->addresses);
-        g_free(server->name);
         free(server);
-}
-
-const char *
-server_get_name(const Server *server)
-{
-        return server->name;
 }
 
 bool

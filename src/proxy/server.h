@@ -24,8 +24,6 @@ Server *server_ref(Server *server);
 void server_unref(Server *server); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Server, server_unref)
 
-const char *server_get_name(const Server *server);
-
 /* Takes one of @max places (0: no limit). False when all are taken. Any thread. */
 bool server_reserve(Server *server, unsigned max);
 
