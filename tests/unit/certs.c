@@ -68,7 +68,7 @@ certs_new(void)
         Certs *certs = g_new0(Certs, 1);
         gnutls_datum_t text;
 
-        certs->folder = g_dir_make_tmp("agitator-XXXXXX", NULL);
+        certs->folder = g_dir_make_tmp(NULL, NULL);
         certs->ca = certs_begin(certs, "Test CA", 365, &certs->ca_key);
         must(gnutls_x509_crt_set_basic_constraints(certs->ca, 1, -1));
         must(gnutls_x509_crt_set_key_usage(certs->ca, GNUTLS_KEY_KEY_CERT_SIGN));

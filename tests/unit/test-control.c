@@ -61,7 +61,7 @@ daemon_init(Daemon *daemon)
 {
         g_autoptr(GError) error = NULL;
 
-        *daemon = (Daemon){ .folder = g_dir_make_tmp("agitator-XXXXXX", &error) };
+        *daemon = (Daemon){ .folder = g_dir_make_tmp(NULL, &error) };
         g_assert_no_error(error);
         daemon->path = g_build_filename(daemon->folder, "control", NULL);
         daemon->calls = g_ptr_array_new();
@@ -488,7 +488,7 @@ test_junk(void)
                 "\xff\xff\xff\xff\xff\xff\xff\xff",
                 "AUTH EXTERNAL 30\r\n", /* without the byte in front */
                 "\1AUTH ANONYMOUS\r\n", /* \1 stands for it below */
-                "\1AUTH EXTERNAL\r\nBEGIN\r\nXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX",
+                "\1AUTH EXTERNAL\r\nBEGIN\r\nYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYYY",
         };
         Daemon daemon;
 

@@ -19,7 +19,7 @@ typedef struct Fixture {
 static void
 fixture_set_up(Fixture *fixture, const void *data)
 {
-        fixture->folder = g_dir_make_tmp("agitator-XXXXXX", NULL);
+        fixture->folder = g_dir_make_tmp(NULL, NULL);
         fixture->file = g_build_filename(fixture->folder, "agitator.conf", NULL);
         fixture->drop_ins = g_build_filename(fixture->folder, "agitator.conf.d", NULL);
         fixture->problems = settings_problems_new();
