@@ -10,13 +10,12 @@ import time
 
 from harness import tap
 from harness.asterisk import environment
-from harness.case import IntegrationTest, group, route_group
+from harness.case import IntegrationTest, group
 from harness.connection import listen_tcp
-from harness.logserver import DatagramLogServer, ENTERPRISE, is_session, StreamLogServer
+from harness.logserver import (ANSWER, DatagramLogServer, ENTERPRISE, is_session, LogServers,
+                               StreamLogServer)
 from harness.proxy import sanitizer
 from harness.waiting import FACTOR, wait_until
-
-ANSWER = group('Answer', 'bye', 'Result=success') + route_group('all', '*', [], 'Answer=bye')
 
 BATCH = 64  # records that are taken out of a queue at once
 STOP_LIMIT = 2  # seconds in which what waits is sent at the end
@@ -33,25 +32,7 @@ def free_port(kind=socket.SOCK_STREAM):
         return sock.getsockname()[1]
 
 
-class SyslogTest(IntegrationTest):
-    def setUp(self):
-        super().setUp()
-        self.log_servers = []
-
-    def tearDown(self):
-        # The proxy first, so that it has nobody to be sent to in vain.
-        try:
-            for proxy in self.proxies:
-                proxy.stop()
-        finally:
-            for server in self.log_servers:
-                server.close()
-            super().tearDown()
-
-    def keep_server(self, server):
-        self.log_servers.append(server)
-        return server
-
+class SyslogTest(LogServers, IntegrationTest):
     def udp(self, **options):
         return self.keep_server(DatagramLogServer(**options))
 

@@ -11,13 +11,11 @@ import subprocess
 
 from harness import tap
 from harness.asterisk import environment
-from harness.case import group, route_group
-from harness.logserver import ENTERPRISE, StreamLogServer
+from harness.case import group
+from harness.logserver import ANSWER, ENTERPRISE, LogServers, StreamLogServer
 from harness.syslogd import Rsyslog, RsyslogGnutls, Skip, SyslogNg
 from harness.tls_case import TlsTest
 from harness.waiting import FACTOR, wait_until
-
-ANSWER = group('Answer', 'bye', 'Result=success') + route_group('all', '*', [], 'Answer=bye')
 
 # All that a session's record may have, and the number of each message.
 FIELDS = [('meta', 'sequenceId')] + [(ENTERPRISE, name) for name in (
@@ -37,22 +35,7 @@ EVIL = [
 ]
 
 
-class ServersTest(TlsTest):
-    def setUp(self):
-        super().setUp()
-        self.daemons, self.log_servers = [], []
-
-    def tearDown(self):
-        try:
-            for proxy in self.proxies:
-                proxy.stop()
-            for daemon in self.daemons:
-                daemon.stop()
-            for server in self.log_servers:
-                server.close()
-        finally:
-            super().tearDown()
-
+class ServersTest(LogServers, TlsTest):
     def start_daemon(self, kind, transport, mutual=False):
         try:
             kind.check(transport)
@@ -65,8 +48,7 @@ class ServersTest(TlsTest):
         is_local = transport.startswith('unix')
         daemon = kind(folder, transport, FIELDS, path=self.make_path('log') if is_local else None,
                       tls=tls if transport == 'tls' else None)
-        self.daemons.append(daemon)
-        return daemon.start()
+        return self.keep_server(daemon).start()
 
     def syslog_group(self, daemon, *lines, mutual=False):
         if daemon.transport == 'tls':
@@ -77,8 +59,7 @@ class ServersTest(TlsTest):
 
     def start_beside(self, daemon, mutual=False):
         """The proxy, and a pretend log server that gets the same records as the real one."""
-        pretend = StreamLogServer()
-        self.log_servers.append(pretend)
+        pretend = self.keep_server(StreamLogServer())
         self.start_proxy(ANSWER, self.syslog_group(daemon, mutual=mutual),
                          group('Syslog', 'pretend', 'Address=tcp:127.0.0.1:%d' % pretend.port),
                          proxy=['Threads=1'])

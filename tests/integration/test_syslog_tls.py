@@ -5,33 +5,16 @@
 import ssl
 
 from harness import tap
-from harness.case import group, route_group
-from harness.logserver import is_session, StreamLogServer
+from harness.case import group
+from harness.logserver import ANSWER, is_session, LogServers, StreamLogServer
 from harness.tls import get_pin, server_context
 from harness.tls_case import TlsTest
 
-ANSWER = group('Answer', 'bye', 'Result=success') + route_group('all', '*', [], 'Answer=bye')
 
-
-class SyslogTls(TlsTest):
-    def setUp(self):
-        super().setUp()
-        self.log_servers = []
-
-    def tearDown(self):
-        try:
-            for proxy in self.proxies:
-                proxy.stop()
-            for server in self.log_servers:
-                server.close()
-        finally:
-            super().tearDown()
-
+class SyslogTls(LogServers, TlsTest):
     def serve(self, certificate=None, ca=None, version=None, port=0):
         context = server_context(certificate or self.certificate, ca, version)
-        server = StreamLogServer(context=context, port=port)
-        self.log_servers.append(server)
-        return server
+        return self.keep_server(StreamLogServer(context=context, port=port))
 
     def close(self, server):
         server.close()
@@ -101,8 +84,7 @@ class SyslogTls(TlsTest):
         self.check_refused(server, 'has expired')
 
     def test_a_server_without_tls(self):
-        server = StreamLogServer()
-        self.log_servers.append(server)
+        server = self.keep_server(StreamLogServer())
         server.reading.clear()
         self.start_with(server)
         self.proxy.wait_for_log("log server a can't be reached: .*handshake was not finished")

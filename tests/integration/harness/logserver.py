@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 
+from .case import group, route_group
 from .connection import listen_tcp, listen_unix
 from .waiting import Recorder, TIMEOUT, wait_until
 
@@ -22,6 +23,9 @@ MESSAGE = re.compile(
     rf'(?P<msgid>[!-~]{{1,32}}) (?P<data>-|(?:{ELEMENT})+)(?: (?P<text>.*))?', re.S)
 LOCAL = re.compile(r'<(?P<pri>\d{1,3})>(?P<time>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) '
                    r'(?P<app>\w+)\[(?P<procid>\d+)\]: (?P<text>.*)', re.S)
+
+# Sessions without a server: each is a record, and no more.
+ANSWER = group('Answer', 'bye', 'Result=success') + route_group('all', '*', [], 'Answer=bye')
 
 BOM = '\ufeff'
 ENTERPRISE = 'agitator@32473'
@@ -254,3 +258,24 @@ class StreamLogServer(LogServer):
         super().close()
         for reader in self.readers:
             reader.join(TIMEOUT)
+
+
+class LogServers:
+    """For a test case: log servers, which end after the proxy, so that it sends nothing in vain."""
+
+    def setUp(self):
+        super().setUp()
+        self.log_servers = []
+
+    def tearDown(self):
+        try:
+            for proxy in self.proxies:
+                proxy.stop()
+        finally:
+            for server in self.log_servers:
+                server.close()
+            super().tearDown()
+
+    def keep_server(self, server):
+        self.log_servers.append(server)
+        return server

@@ -80,6 +80,9 @@ class Syslogd:
         with open(self.file('stderr'), encoding='utf-8', errors='replace') as file:
             return file.read()
 
+    def close(self):
+        self.stop()
+
     def stop(self, by=signal.SIGTERM):
         """In order, so that everything it has got is written."""
         if self.process:
