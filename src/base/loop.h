@@ -11,10 +11,10 @@
 /*
  * One thread's events: descriptors that became ready, deadlines, and calls from other threads.
  *
- * A loop is a GMainContext with one source in it. The source hides an epoll set, so a turn costs
- * the same with ten descriptors or ten thousand, and the context's poll function waits on that set
- * itself, so a turn is one system call. All functions belong to the loop's own thread except where
- * they say otherwise.
+ * A turn waits on an epoll set and is one system call; it costs the same with ten descriptors or
+ * ten thousand. While it runs, the thread's default GMainContext is one that the loop serves, so
+ * that GLib's asynchronous calls can answer there; sources with a descriptor or a timeout can't be
+ * in it. All functions belong to the loop's own thread except where they say otherwise.
  */
 
 typedef struct Loop Loop;
