@@ -102,7 +102,7 @@ link_open(SyslogLink *link)
                 return false;
         }
 
-        stream_open(&link->stream, fd, link->own->credentials);
+        stream_open_dialed(&link->stream, fd, link->own->credentials);
 
         return true;
 }

@@ -27,9 +27,6 @@ dial_address(const Address *address)
         if (fd < 0)
                 return FD_NONE;
 
-        /* Keepalive is set once the session has lasted long enough to need it. */
-        if (address->any.sa_family != AF_UNIX)
-                fd_set_nodelay(fd);
         if (connect(fd, &address->any, address->length) < 0 && errno != EINPROGRESS)
                 return FD_NONE;
 

@@ -28,6 +28,8 @@ stream_tcp_read(Stream *stream, void *data, size_t size, size_t *n)
                 return STREAM_END;
 
         r = TEMP_FAILURE_RETRY(recv(stream->fd, data, size, 0));
+        if (r >= 0 && stream->nagle)
+                stream->nagle = STREAM_NAGLE_IDLE;
         if (r > 0) {
                 /* A short read has emptied the socket; what it ends with is known if it is an end.
                  */
@@ -57,8 +59,14 @@ stream_tcp_write(Stream *stream, const void *data, size_t size, size_t *n)
         if (!stream->writable)
                 return STREAM_WAIT;
 
+        if (stream->nagle == STREAM_NAGLE_WAITS) {
+                fd_set_nodelay(stream->fd);
+                stream->nagle = STREAM_NAGLE_OFF;
+        }
         r = TEMP_FAILURE_RETRY(send(stream->fd, data, size, MSG_NOSIGNAL));
         if (r > 0) {
+                if (stream->nagle)
+                        stream->nagle = STREAM_NAGLE_WAITS;
                 *n = (size_t)r;
                 return STREAM_OK;
         }

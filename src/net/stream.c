@@ -39,6 +39,17 @@ stream_open(Stream *stream, int fd, Credentials *credentials)
                 stream_open_tcp(stream, fd);
 }
 
+void
+stream_open_dialed(Stream *stream, int fd, Credentials *credentials)
+{
+        stream_open(stream, fd, credentials);
+        /* A handshake writes several times in a row. */
+        if (credentials)
+                fd_set_nodelay(fd);
+        else
+                stream->nagle = STREAM_NAGLE_IDLE;
+}
+
 bool
 stream_watch(Stream *stream, Loop *loop, LoopFunc func, void *data)
 {

@@ -37,6 +37,16 @@ typedef struct StreamOps {
         void (*free)(Stream *stream);
 } StreamOps;
 
+/* Nagle's algorithm (RFC 9293, 3.7.4) holds a small write back while an earlier one is not
+ * acknowledged. Where each side waits for the other's answer it never does, and turning it off is a
+ * system call for nothing; so that is done at the first write without an answer to the one before.
+ * (An end is an answer too.) */
+typedef enum StreamNagle {
+        STREAM_NAGLE_OFF,
+        STREAM_NAGLE_IDLE,  /* nothing was written, or there was an answer to it */
+        STREAM_NAGLE_WAITS, /* it holds back what is written now */
+} StreamNagle;
+
 /* Embedded in its owner; all zero when there is no connection. */
 struct Stream {
         const StreamOps *ops; /* NULL when there is no connection */
@@ -50,6 +60,7 @@ struct Stream {
         bool ended;            /* the bytes before it have all been read */
         bool awaits_write;     /* the watch asks for readiness to write too */
         bool truncated;        /* TLS ended without saying so */
+        uint8_t nagle;         /* StreamNagle */
         struct StreamTls *tls; /* NULL on a plain connection */
         LoopFunc func;
         void *data;
@@ -58,6 +69,9 @@ struct Stream {
 /* Takes @fd, a connected or connecting socket: a plain connection when @credentials is NULL, else
  * TLS, as its server with a listener's credentials and as its client with a server's; refs them. */
 void stream_open(Stream *stream, int fd, Credentials *credentials);
+
+/* The same for @fd that was dialed: an accepted one has TCP_NODELAY from its listener. */
+void stream_open_dialed(Stream *stream, int fd, Credentials *credentials);
 
 /* Calls @func with @data at every event of the connection from now on, unless it does already.
  * False, with errno set, when the kernel can't watch it. */

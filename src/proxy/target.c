@@ -59,7 +59,7 @@ target_dial(Target *target, int *error)
         target->is_sure = false;
         result = dial_next(&target->dial, &fd, error);
         if (result == DIAL_BEGUN)
-                stream_open(target->stream, fd, target->server->credentials);
+                stream_open_dialed(target->stream, fd, target->server->credentials);
 
         return result;
 }
