@@ -95,6 +95,14 @@ loop_wait(Loop *loop)
         loop->now = g_get_monotonic_time();
 }
 
+/* What it calls may give it more to do, of which nobody is told. */
+static void
+loop_serve_context(Loop *loop)
+{
+        while (g_main_context_iteration(loop->context, FALSE))
+                ;
+}
+
 static void
 loop_call_watches(Loop *loop)
 {
@@ -109,8 +117,8 @@ loop_call_watches(Loop *loop)
         for (int i = 0; i < loop->n_events; i++) {
                 Watch *watch = loop->events[i].data.ptr;
 
-                if (G_UNLIKELY(!watch))
-                        g_main_context_iteration(loop->context, FALSE);
+                if (!watch)
+                        loop_serve_context(loop);
                 else if (watch->loop)
                         watch->func(watch->data, loop->events[i].events);
         }

@@ -12,8 +12,9 @@
  * One thread's events: descriptors that became ready, deadlines, and calls from other threads.
  *
  * A turn waits on an epoll set and is one system call; it costs the same with ten descriptors or
- * ten thousand. While it runs, the thread's default GMainContext is one that the loop serves, so
- * that GLib's asynchronous calls can answer there; sources with a descriptor or a timeout can't be
+ * ten thousand. While it runs, the thread's default GMainContext is one that the loop serves when
+ * it is woken up, so that GLib's asynchronous calls can answer there: whoever makes one from the
+ * loop's own thread calls g_main_context_wakeup(). Sources with a descriptor or a timeout can't be
  * in it. All functions belong to the loop's own thread except where they say otherwise.
  */
 

@@ -103,4 +103,7 @@ resolver_lookup(const char *host,
         };
 
         g_resolver_lookup_by_name_async(resolver, host, cancellable, resolver_on_found, lookup);
+
+        /* Some names have an answer at once, which waits for the next look at the context. */
+        g_main_context_wakeup(g_main_context_get_thread_default());
 }

@@ -4,7 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <glib.h>
+#include <gio/gio.h>
 
 #include "base/fd.h"
 #include "base/loop.h"
@@ -251,6 +251,49 @@ test_posts_keep_their_order(Fixture *fixture, const void *data)
         g_assert_cmpstr(order->str, ==, "abb");
 }
 
+/* A GTask: answered at once by the loop's own thread, or later by another one. */
+static void
+quit_on_answer(GObject *object, GAsyncResult *result, void *data)
+{
+        g_assert_true(g_task_propagate_boolean(G_TASK(result), NULL));
+        quit(data);
+}
+
+static void
+answer_later(GTask *task, void *object, void *data, GCancellable *cancellable)
+{
+        g_task_return_boolean(task, TRUE);
+}
+
+static void
+ask_at_once(void *data)
+{
+        g_autoptr(GTask) task = g_task_new(NULL, NULL, quit_on_answer, data);
+
+        g_task_return_boolean(task, TRUE);
+        g_main_context_wakeup(g_main_context_get_thread_default());
+}
+
+static void
+ask_another_thread(void *data)
+{
+        g_autoptr(GTask) task = g_task_new(NULL, NULL, quit_on_answer, data);
+
+        g_task_run_in_thread(task, answer_later);
+}
+
+static void
+test_asynchronous_calls_answer(Fixture *fixture, const void *data)
+{
+        const LoopFunc ask[] = { ask_at_once, ask_another_thread };
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(ask); i++) {
+                loop_post(fixture->loop, ask[i], fixture);
+                loop_run(fixture->loop);
+                g_assert_cmpuint(fixture->calls, ==, i + 1);
+        }
+}
+
 /* A turn must not be the cause of the next one: then the thread would never sleep. */
 static void
 test_idle_loop_sleeps(Fixture *fixture, const void *data)
@@ -287,6 +330,7 @@ main(int argc, char **argv)
         ADD("deadline-moves-and-stops", test_deadline_moves_and_stops);
         ADD("posts-from-many-threads-all-come", test_posts_from_many_threads_all_come);
         ADD("posts-keep-their-order", test_posts_keep_their_order);
+        ADD("asynchronous-calls-answer", test_asynchronous_calls_answer);
         ADD("idle-loop-sleeps", test_idle_loop_sleeps);
         ADD("dropped-posts-are-freed", test_dropped_posts_are_freed);
 
