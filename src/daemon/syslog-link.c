@@ -225,6 +225,22 @@ syslog_link_has_places(const SyslogLink *link)
                link->own->address.transport != SYSLOG_UNIX;
 }
 
+SyslogFrame
+syslog_link_get_frame(const SyslogLink *link)
+{
+        switch (link->own->address.transport) {
+        case SYSLOG_UDP:
+                return SYSLOG_FRAME_DATAGRAM;
+        case SYSLOG_TCP:
+        case SYSLOG_TLS:
+                return SYSLOG_FRAME_COUNTED;
+        case SYSLOG_UNIX:
+                return link->is_datagram ? SYSLOG_FRAME_LOCAL_DATAGRAM : SYSLOG_FRAME_LOCAL_STREAM;
+        }
+
+        g_assert_not_reached();
+}
+
 bool
 syslog_link_is_stale(const SyslogLink *link)
 {

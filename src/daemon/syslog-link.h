@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/loop.h"
+#include "daemon/syslog-message.h"
 #include "net/dial.h"
 #include "net/stream.h"
 #include "proxy/settings.h"
@@ -63,6 +64,9 @@ void syslog_link_note_break(SyslogLink *link, StreamResult result);
 
 /* True when the peer's kernel acknowledges bytes. */
 bool syslog_link_has_places(const SyslogLink *link);
+
+/* How messages are put into it. */
+SyslogFrame syslog_link_get_frame(const SyslogLink *link);
 
 /* True when its addresses, which nothing else would tell from others, are from long ago. */
 bool syslog_link_is_stale(const SyslogLink *link);

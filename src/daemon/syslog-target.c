@@ -23,9 +23,10 @@
 #include "daemon/syslog-queue.h"
 #include "daemon/syslog-socket.h"
 
-#define TICK          G_TIME_SPAN_SECOND             /* between two looks at a connection */
-#define END_TICK      (50 * G_TIME_SPAN_MILLISECOND) /* ... that is to end */
-#define END_TICKS     4                              /* with nothing left to wait for */
+#define TICK          G_TIME_SPAN_SECOND              /* between two looks at a connection */
+#define END_TICK      (50 * G_TIME_SPAN_MILLISECOND)  /* ... that is to end */
+#define END_TICKS     4                               /* with nothing left to wait for */
+#define END_RETRY     (100 * G_TIME_SPAN_MILLISECOND) /* to reach a server that has just gone */
 #define RESET_LIMIT   (200 * G_TIME_SPAN_MILLISECOND)
 #define REPORT        G_TIME_SPAN_MINUTE /* while records go on being dropped */
 #define REPORT_PAUSE  G_TIME_SPAN_SECOND /* after a report, in any case */
@@ -74,6 +75,7 @@ struct SyslogTarget {
         char procid[16];
 
         unsigned failures; /* in a row */
+        bool was_there;    /* when last tried */
         bool is_down;      /* as was said */
         bool is_ending;
         guint64 reported; /* how many of the dropped */
@@ -201,7 +203,10 @@ target_fail(SyslogTarget *target)
 {
         target_note_down(target);
         target_disconnect(target, SYSLOG_FLIGHT_BROKEN);
-        if (target->is_ending) {
+
+        /* At the end one that was there before may be about to be there again, as a server that is
+         * restarted is; there is a limit to that. Nobody waits for one that was not. */
+        if (target->is_ending && !target->was_there) {
                 target_finish_ending(target);
                 return;
         }
@@ -209,8 +214,9 @@ target_fail(SyslogTarget *target)
         target->failures++;
         target->state = TARGET_RESTING;
         deadline_start(&target->rest, target->loop,
-                       backoff_get_delay(target->failures, g_random_double()), target_on_rested,
-                       target);
+                       target->is_ending ? END_RETRY
+                                         : backoff_get_delay(target->failures, g_random_double()),
+                       target_on_rested, target);
 }
 
 /* This address leads nowhere. */
@@ -221,10 +227,13 @@ target_on_failure(void *data)
 
         target_rewind(target, SYSLOG_FLIGHT_BROKEN);
         target->state = TARGET_TRYING;
-        if (syslog_link_next(&target->link))
+        if (syslog_link_next(&target->link)) {
                 target_run(target);
-        else
-                target_fail(target);
+                return;
+        }
+
+        target->was_there &= target->is_ending;
+        target_fail(target);
 }
 
 /* There is nothing to say; false when there is after all. */
@@ -304,7 +313,7 @@ static void
 target_break(SyslogTarget *target, StreamResult result)
 {
         syslog_link_note_break(&target->link, result);
-        if (target->state == TARGET_ENDING)
+        if (target->state == TARGET_ENDING && result == STREAM_END)
                 target_finish_ending(target);
         else if (target->state == TARGET_TRYING ||
                  (target->link.is_datagram && !target->is_settled))
@@ -326,23 +335,6 @@ target_begin(SyslogTarget *target)
                 hostname && *hostname ? g_strdup(hostname) : syslog_socket_get_hostname();
         target->state = TARGET_TRYING;
         syslog_link_begin(&target->link, target->own);
-}
-
-static SyslogFrame
-target_get_frame(const SyslogTarget *target)
-{
-        switch (target->own->address.transport) {
-        case SYSLOG_UDP:
-                return SYSLOG_FRAME_DATAGRAM;
-        case SYSLOG_TCP:
-        case SYSLOG_TLS:
-                return SYSLOG_FRAME_COUNTED;
-        case SYSLOG_UNIX:
-                return target->link.is_datagram ? SYSLOG_FRAME_LOCAL_DATAGRAM
-                                                : SYSLOG_FRAME_LOCAL_STREAM;
-        }
-
-        g_assert_not_reached();
 }
 
 /* Moves some records from the queue to the flight; false when none wait. */
@@ -388,7 +380,8 @@ target_fill(SyslogTarget *target)
         do {
                 while (target->out->len < size &&
                        (record = syslog_flight_write(&target->flight, &sequence)))
-                        syslog_message_append_framed(target->out, target_get_frame(target), &origin,
+                        syslog_message_append_framed(target->out,
+                                                     syslog_link_get_frame(&target->link), &origin,
                                                      record, sequence);
         } while (target->out->len < size && target_take(target));
 
@@ -452,6 +445,7 @@ target_finish(SyslogTarget *target)
                         return;
                 }
                 target->state = TARGET_ENDING;
+                target->end_ticks = 0;
                 deadline_start(&target->tick, target->loop, END_TICK, target_on_end_tick, target);
         }
 }
@@ -460,6 +454,7 @@ static void
 target_note_taken(SyslogTarget *target)
 {
         syslog_link_note_taken(&target->link);
+        target->was_there = true;
         target->state = TARGET_OPEN;
         if (!target->tick.loop)
                 deadline_start(&target->tick, target->loop, TICK, target_on_tick, target);

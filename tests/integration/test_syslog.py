@@ -5,6 +5,7 @@
 import datetime
 import os
 import re
+import signal
 import socket
 import time
 
@@ -57,6 +58,12 @@ class SyslogTest(LogServers, IntegrationTest):
         self.proxy.write_config(text)
         self.proxy.process.send_signal(1)
         self.proxy.notices.wait(lambda line: line == 'READY=1', 'READY=1', mark)
+
+    def close_server(self, server):
+        port = server.port
+        server.close()
+        self.log_servers.remove(server)
+        return port, list(server.messages.items)
 
     def config_text(self, *groups):
         with open(self.proxy.config_file, encoding='utf-8') as file:
@@ -367,12 +374,6 @@ class Away(SyslogTest):
         later = [m.sequence for m in server.messages.items]
         self.assertEqual(later, list(range(later[0], later[0] + len(later))))
 
-    def close_server(self, server):
-        port = server.port
-        server.close()
-        self.log_servers.remove(server)
-        return port, list(server.messages.items)
-
     def test_a_restart_with_all_read_loses_nothing(self):
         server = self.tcp()
         self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port))
@@ -485,6 +486,22 @@ class Life(SyslogTest):
         self.assertLess(self.stop_in_time(), STOP_LIMIT)
         # ready, the server's being down, seven sessions, stopping and stopped.
         self.proxy.wait_for_log('11 log records for log server a were dropped: it did not take')
+
+    def test_stop_waits_for_a_server_that_is_restarted(self):
+        """The last messages are there, though nobody listens for a moment of the stop."""
+        server = self.tcp()
+        self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port))
+        self.make_sessions(3)
+        server.wait_sessions(3)
+        server.reading.clear()
+        self.proxy.process.send_signal(signal.SIGTERM)
+        self.proxy.wait_for_log('stopped: ')
+        server.wait_unread(100)
+        server.connections[-1].close()  # with a reset
+        port, _ = self.close_server(server)
+        self.proxy.wait_for_log("log server a can't be reached")
+        self.tcp(port=port).wait_text('^stopped')
+        self.proxy.wait_exit()
 
     def test_stop_of_an_idle_connection_is_quick(self):
         server = self.tcp()
