@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 
+import bars
 import tables
 from bench import Bench
 from proxies import BenchError
@@ -28,13 +29,17 @@ def parse_options():
     parser.add_argument('--agitator', metavar='PATH', help='the program under test')
     parser.add_argument('--tools', metavar='DIR', required=True, help='where bench-load is')
     parser.add_argument('--go', metavar='PATH', help='the Go program, to be compared too')
+    parser.add_argument('--bars', action='store_true', help='what is asked of it, in one table')
     parser.add_argument('--scenario', action='append', choices=list(SCENARIOS), dest='scenarios')
     parser.add_argument('--proxy', action='append', dest='proxies', help='only these')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--scale', type=float, default=1.0, help='of the number of sessions')
     parser.add_argument('--pin', metavar='CPU', type=int, help='for the proxies alone')
     parser.add_argument('--json', metavar='FILE', help='write every measured value there')
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.bars and not options.agitator:
+        parser.error('--bars needs --agitator')
+    return options
 
 
 def run_scenarios(bench, options):
@@ -51,7 +56,7 @@ def run_scenarios(bench, options):
 
 def enter_journal(options):
     """Begins again beside a journal that counts, where that is needed and can be done."""
-    names = options.scenarios or SCENARIOS
+    names = list(SCENARIOS) if options.bars else options.scenarios or SCENARIOS
     if 'BENCH_JOURNAL' in os.environ or not any(SCENARIOS[name].needs_journal for name in names):
         return
     can_be = subprocess.run(['unshare', '--mount', '--net', 'true'], capture_output=True, check=False)
@@ -66,7 +71,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix='agitator-bench-') as directory:
         try:
             bench = Bench(options, directory)
-            results = run_scenarios(bench, options)
+            results = bars.print_bars(bench) if options.bars else run_scenarios(bench, options)
         except BenchError as error:
             print(f'run.py: {error}', file=sys.stderr)
             return 1
