@@ -11,6 +11,9 @@
  * With --idle, that many sessions are opened first and stay open while the others run; a line
  * {"idle": N} is printed once they are. The last line printed is the result. With --wait a line on
  * stdin is awaited after each of the two, so that the caller can measure while they are open.
+ *
+ * With --tls=full every session begins with a handshake, with --tls=resumed one that resumes the
+ * session before it.
  */
 #include <err.h>
 #include <errno.h>
@@ -26,6 +29,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "endpoint.h"
 #include "histogram.h"
 #include "script.h"
@@ -37,6 +41,7 @@
 
 typedef enum SessionState {
         SESSION_FREE,
+        SESSION_HANDSHAKE,
         SESSION_ENVIRONMENT, /* being sent */
         SESSION_COMMAND,     /* awaits one */
         SESSION_REPLY,       /* being sent */
@@ -44,7 +49,7 @@ typedef enum SessionState {
 } SessionState;
 
 typedef struct Session {
-        int fd;
+        Channel channel;
         SessionState state;
         bool is_idle; /* one of those to be held open */
         unsigned id, command;
@@ -56,20 +61,21 @@ typedef struct Session {
 
 typedef struct Options {
         struct sockaddr_in address;
-        const char *authority, *path, *idle_path;
+        const char *authority, *path, *idle_path, *tls_version;
         unsigned sessions, concurrency, idle, rate, timeout;
-        bool lines, wait;
+        bool lines, wait, tls, resume;
 } Options;
 
 typedef struct Load {
         Options options;
         Script script, idle_script;
+        ChannelSetup *tls; /* NULL: plain */
         int epoll, timer;
         Session *all, *free;
         unsigned next_id;
         unsigned started, open, completed;      /* but for idle ones */
         unsigned idle_started, idle_open, held; /* held: all that it had to say is said */
-        unsigned errors, late;
+        unsigned errors, late, resumed;
         int64_t begin;
         uint64_t commands;
         Histogram setup, command, session;
@@ -84,7 +90,7 @@ script_of(const Load *load, const Session *session)
 static void
 session_close(Session *session, Load *load)
 {
-        close(session->fd);
+        channel_close(&session->channel);
         if (session->is_idle)
                 load->idle_open--;
         else
@@ -118,7 +124,7 @@ session_send(Session *session, Load *load, const char *data, size_t length, bool
                 if (lines)
                         size = (size_t)((const char *)memchr(data + session->sent, '\n', size) -
                                         (data + session->sent) + 1);
-                n = send(session->fd, data + session->sent, size, MSG_NOSIGNAL);
+                n = channel_send(&session->channel, data + session->sent, size);
                 if (n < 0 && errno != EAGAIN)
                         session_fail(session, load, strerror(errno), NULL, 0);
                 if (n < 0)
@@ -142,6 +148,22 @@ session_send_environment(Session *session, Load *load)
         }
 }
 
+/* False when it has to wait, or failed. */
+static bool
+session_handshake(Session *session, Load *load)
+{
+        int result = channel_handshake(&session->channel);
+
+        if (result < 0)
+                session_fail(session, load, "no handshake", NULL, 0);
+        if (result <= 0)
+                return false;
+        session->state = SESSION_ENVIRONMENT;
+        session_send_environment(session, load);
+
+        return session->state != SESSION_FREE;
+}
+
 static void
 session_send_reply(Session *session, Load *load)
 {
@@ -155,6 +177,8 @@ session_send_reply(Session *session, Load *load)
         session->mark = endpoint_now();
         session->command++;
         session->matched = 0;
+        if (session->command == script->commands + 1)
+                channel_keep(&session->channel, load->tls);
         if (session->is_idle && session->command > script->commands) {
                 session->state = SESSION_IDLE;
                 load->held++;
@@ -167,6 +191,7 @@ session_start(Load *load, bool is_idle, int64_t start)
 {
         struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
         Session *session = load->free;
+        int fd;
 
         if (!session)
                 errx(1, "more sessions open than there are descriptors");
@@ -181,21 +206,26 @@ session_start(Load *load, bool is_idle, int64_t start)
                 load->open++;
         }
 
-        session->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (session->fd < 0)
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0)
                 err(1, "socket");
+        channel_open(&session->channel, load->tls, fd);
         if (load->options.lines)
-                setsockopt(session->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
         event.data.ptr = session;
-        if (connect(session->fd, (const struct sockaddr *)&load->options.address,
+        if (connect(fd, (const struct sockaddr *)&load->options.address,
                     sizeof(load->options.address)) < 0 &&
             errno != EINPROGRESS) {
                 session_fail(session, load, strerror(errno), NULL, 0);
                 return;
         }
-        if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, session->fd, &event) < 0)
+        if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
                 err(1, "epoll_ctl");
-        session_send_environment(session, load);
+        if (load->tls) {
+                session->state = SESSION_HANDSHAKE;
+                session_handshake(session, load);
+        } else
+                session_send_environment(session, load);
 }
 
 static void
@@ -208,7 +238,8 @@ session_end(Session *session, Load *load)
                 session_fail(session, load, "ended too early", NULL, 0);
                 return;
         }
-        (void)!send(session->fd, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP), MSG_NOSIGNAL);
+        load->resumed += channel_is_resumed(&session->channel);
+        (void)!channel_send(&session->channel, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP));
         histogram_add(&load->session, endpoint_now() - session->start);
         load->completed++;
         session_close(session, load);
@@ -252,16 +283,21 @@ session_ready(Session *session, Load *load, uint32_t events)
 
         if (session->state == SESSION_FREE)
                 return;
-        if (events & EPOLLOUT) {
+        if (session->state == SESSION_HANDSHAKE) {
+                if (!session_handshake(session, load))
+                        return;
+                events |= EPOLLIN; /* what follows may have come with its end */
+        } else if (events & EPOLLOUT) {
                 if (session->state == SESSION_ENVIRONMENT)
                         session_send_environment(session, load);
                 else if (session->state == SESSION_REPLY)
                         session_send_reply(session, load);
         }
-        /* One read is enough unless the end was announced: what comes later is a new edge. */
+        /* One read is enough unless the end was announced, or it is but a record of several: what
+         * comes later is a new edge. */
         while (session->state != SESSION_FREE &&
                (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
-                n = recv(session->fd, buffer, sizeof(buffer), 0);
+                n = channel_recv(&session->channel, buffer, sizeof(buffer));
                 if (n < 0 && errno == EAGAIN)
                         return;
                 if (n < 0)
@@ -270,7 +306,8 @@ session_ready(Session *session, Load *load, uint32_t events)
                         session_end(session, load);
                 else
                         session_read(session, load, buffer, (size_t)n);
-                if (n > 0 && (size_t)n < sizeof(buffer) && !(events & (EPOLLRDHUP | EPOLLHUP)))
+                if (n > 0 && (size_t)n < sizeof(buffer) && !session->channel.tls &&
+                    !(events & (EPOLLRDHUP | EPOLLHUP)))
                         return;
         }
 }
@@ -289,9 +326,12 @@ static void
 load_start(Load *load)
 {
         const Options *options = &load->options;
+        unsigned most = options->concurrency;
 
+        if (options->resume && !channel_can_resume(load->tls))
+                most = 1; /* the one that all others are resumed from */
         if (options->rate == 0) {
-                while (load->open < options->concurrency && load->started < options->sessions)
+                while (load->open < most && load->started < options->sessions)
                         session_start(load, false, endpoint_now());
                 return;
         }
@@ -360,9 +400,9 @@ load_print(const Load *load, int64_t wall)
         double seconds = (double)wall / (double)SECOND;
 
         printf("{\"sessions\": %u, \"errors\": %u, \"idle\": %u, \"commands\": %" PRIu64
-               ", \"late\": %u, \"wall\": %.6f, \"rate\": %.1f, ",
-               load->completed, load->errors, load->idle_open, load->commands, load->late, seconds,
-               load->completed / seconds);
+               ", \"late\": %u, \"resumed\": %u, \"wall\": %.6f, \"rate\": %.1f, ",
+               load->completed, load->errors, load->idle_open, load->commands, load->late,
+               load->resumed, seconds, load->completed / seconds);
         histogram_print(&load->setup, "setup_us", stdout);
         printf(", ");
         histogram_print(&load->command, "command_us", stdout);
@@ -400,8 +440,8 @@ load_close_idle(Load *load)
         for (unsigned i = 0; i < MAX_OPEN; i++) {
                 if (load->all[i].state != SESSION_IDLE)
                         continue;
-                (void)!send(load->all[i].fd, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP), MSG_NOSIGNAL);
-                close(load->all[i].fd);
+                (void)!channel_send(&load->all[i].channel, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP));
+                channel_close(&load->all[i].channel);
         }
 }
 
@@ -428,6 +468,8 @@ parse_options(Options *options, int argc, char **argv)
                 { "idle", required_argument, NULL, 'i' },
                 { "idle-path", required_argument, NULL, 'I' },
                 { "timeout", required_argument, NULL, 't' },
+                { "tls", required_argument, NULL, 's' },
+                { "tls-version", required_argument, NULL, 'v' },
                 { "lines", no_argument, NULL, 'l' },
                 { "wait", no_argument, NULL, 'w' },
                 { NULL, 0, NULL, 0 },
@@ -457,6 +499,13 @@ parse_options(Options *options, int argc, char **argv)
                 case 't':
                         options->timeout = number(optarg);
                         break;
+                case 's':
+                        options->tls = true;
+                        options->resume = strcmp(optarg, "resumed") == 0;
+                        break;
+                case 'v':
+                        options->tls_version = optarg;
+                        break;
                 case 'l':
                         options->lines = true;
                         break;
@@ -480,6 +529,7 @@ main(int argc, char **argv)
                 .options = {
                         .path = "ivr/k3",
                         .idle_path = "ivr/k1/hold",
+                        .tls_version = "1.3",
                         .sessions = 1000,
                         .concurrency = 64,
                         .timeout = 120,
@@ -494,6 +544,8 @@ main(int argc, char **argv)
             !script_parse(&load.idle_script, options->idle_path, strlen(options->idle_path)))
                 errx(2, "no such path");
 
+        if (options->tls)
+                load.tls = channel_setup_client(options->tls_version, options->resume);
         endpoint_raise_limit();
         load.epoll = epoll_create1(EPOLL_CLOEXEC);
         load.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

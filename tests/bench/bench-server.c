@@ -7,6 +7,8 @@
  * client's HANGUP then meets a closed socket), or by shutdown() where the path says `shut`, reading
  * the HANGUP too. A wrong byte is answered with FAILURE, so that the client counts it as well. At
  * SIGTERM it prints its counts.
+ *
+ * usage: bench-server [ADDRESS:PORT [CERTIFICATE full|resumed]]     its clients speak TLS
  */
 #include <err.h>
 #include <errno.h>
@@ -19,12 +21,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "endpoint.h"
 #include "script.h"
 
 #define HANGUPS_MAX 2 /* the caller's and the one that ends every session */
 
 typedef enum SessionState {
+        SESSION_HANDSHAKE,
         SESSION_ENVIRONMENT,
         SESSION_REPLY, /* awaits one */
         SESSION_HOLD,  /* awaits the client's end */
@@ -32,7 +36,7 @@ typedef enum SessionState {
 } SessionState;
 
 typedef struct Session {
-        int fd;
+        Channel channel;
         SessionState state;
         Script script;
         unsigned id, command;
@@ -43,14 +47,21 @@ typedef struct Session {
 } Session;
 
 typedef struct Counts {
-        unsigned long accepted, completed, errors;
+        unsigned long accepted, completed, resumed, errors;
 } Counts;
 
 static void
 session_close(Session *session)
 {
-        close(session->fd);
+        channel_close(&session->channel);
         free(session);
+}
+
+static void
+session_count(const Session *session, Counts *counts)
+{
+        counts->completed++;
+        counts->resumed += channel_is_resumed(&session->channel);
 }
 
 static bool
@@ -59,7 +70,7 @@ session_fail(Session *session, Counts *counts, const char *why)
         if (counts->errors++ < 10)
                 fprintf(stderr, "bench-server: session %u, command %u: %s\n", session->id,
                         session->command, why);
-        (void)!send(session->fd, "FAILURE\n", 8, MSG_NOSIGNAL);
+        (void)!channel_send(&session->channel, "FAILURE\n", 8);
         session_close(session);
 
         return false;
@@ -76,7 +87,7 @@ session_flush(Session *session, Counts *counts)
 
         if (session->command == 0 || session->sent == length)
                 return true;
-        n = send(session->fd, command + session->sent, length - session->sent, MSG_NOSIGNAL);
+        n = channel_send(&session->channel, command + session->sent, length - session->sent);
         if (n < 0 && errno != EAGAIN)
                 return session_fail(session, counts, strerror(errno));
         if (n > 0)
@@ -102,10 +113,10 @@ session_next(Session *session, Counts *counts)
         }
         if (session->script.shut) {
                 session->state = SESSION_SHUT;
-                shutdown(session->fd, SHUT_WR);
+                channel_shut(&session->channel);
                 return true;
         }
-        counts->completed++;
+        session_count(session, counts);
         session_close(session);
 
         return false;
@@ -159,7 +170,7 @@ session_read_hangup(Session *session, Counts *counts, const char *data, size_t l
 static bool
 session_end(Session *session, Counts *counts)
 {
-        if (session->state == SESSION_ENVIRONMENT && session->used == 0) {
+        if (session->state <= SESSION_ENVIRONMENT && session->used == 0) {
                 session_close(session); /* a look whether anybody listens */
                 return false;
         }
@@ -167,7 +178,7 @@ session_end(Session *session, Counts *counts)
                 return session_fail(session, counts, "the client ended too early");
         if (session->matched == 0 || session->matched % strlen(SCRIPT_HANGUP) != 0)
                 return session_fail(session, counts, "no HANGUP before the end");
-        counts->completed++;
+        session_count(session, counts);
         session_close(session);
 
         return false;
@@ -177,6 +188,8 @@ static bool
 session_read(Session *session, Counts *counts, const char *data, size_t length)
 {
         switch (session->state) {
+        case SESSION_HANDSHAKE:
+                break;
         case SESSION_ENVIRONMENT:
                 return session_read_environment(session, counts, data, length);
         case SESSION_REPLY:
@@ -189,20 +202,40 @@ session_read(Session *session, Counts *counts, const char *data, size_t length)
         return false;
 }
 
+/* False when it has to wait, or the session is gone. */
+static bool
+session_handshake(Session *session, Counts *counts)
+{
+        int result = channel_handshake(&session->channel);
+
+        if (result < 0)
+                session_fail(session, counts, "no handshake");
+        if (result <= 0)
+                return false;
+        session->state = SESSION_ENVIRONMENT;
+
+        return true;
+}
+
 /* One read is enough when it does not fill the buffer: anything that comes later is a new edge, and
- * after an end announced with this one nothing can come. */
+ * after an end announced with this one nothing can come. With TLS it is but one record. */
 static void
 session_ready(Session *session, Counts *counts, uint32_t events)
 {
         static char buffer[256 * 1024];
         ssize_t n;
 
+        if (session->state == SESSION_HANDSHAKE) {
+                if (!session_handshake(session, counts))
+                        return;
+                events = EPOLLIN; /* what follows may have come with its end */
+        }
         if ((events & EPOLLOUT) && !session_flush(session, counts))
                 return;
         if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
                 return;
         do {
-                n = recv(session->fd, buffer, sizeof(buffer), 0);
+                n = channel_recv(&session->channel, buffer, sizeof(buffer));
                 if (n < 0 && errno == EAGAIN)
                         return;
                 if (n < 0) {
@@ -215,11 +248,12 @@ session_ready(Session *session, Counts *counts, uint32_t events)
                 }
                 if (!session_read(session, counts, buffer, (size_t)n))
                         return;
-        } while ((size_t)n == sizeof(buffer) || (events & (EPOLLRDHUP | EPOLLHUP)));
+        } while ((size_t)n == sizeof(buffer) || session->channel.tls ||
+                 (events & (EPOLLRDHUP | EPOLLHUP)));
 }
 
 static void
-accept_one(int listener, int epoll, Counts *counts)
+accept_one(int listener, int epoll, const ChannelSetup *tls, Counts *counts)
 {
         struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -234,7 +268,8 @@ accept_one(int listener, int epoll, Counts *counts)
         if (!session)
                 err(1, "memory");
         memset(session, 0, offsetof(Session, environment));
-        session->fd = fd;
+        session->state = tls ? SESSION_HANDSHAKE : SESSION_ENVIRONMENT;
+        channel_open(&session->channel, tls, fd);
         event.data.ptr = session;
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
                 err(1, "epoll_ctl");
@@ -247,6 +282,8 @@ main(int argc, char **argv)
         struct epoll_event events[128];
         struct epoll_event event = { .events = EPOLLIN };
         int epoll = epoll_create1(EPOLL_CLOEXEC), listener;
+        ChannelSetup *tls =
+                argc == 4 ? channel_setup_server(argv[2], strcmp(argv[3], "resumed") == 0) : NULL;
         Counts counts = { 0 };
 
         endpoint_raise_limit();
@@ -261,13 +298,14 @@ main(int argc, char **argv)
 
                 for (int i = 0; i < n; i++) {
                         if (!events[i].data.ptr) {
-                                printf("{\"accepted\": %lu, \"completed\": %lu, \"errors\": "
-                                       "%lu}\n",
-                                       counts.accepted, counts.completed, counts.errors);
+                                printf("{\"accepted\": %lu, \"completed\": %lu, "
+                                       "\"resumed\": %lu, \"errors\": %lu}\n",
+                                       counts.accepted, counts.completed, counts.resumed,
+                                       counts.errors);
                                 return counts.errors > 0;
                         }
                         if (events[i].data.ptr == &counts)
-                                accept_one(listener, epoll, &counts);
+                                accept_one(listener, epoll, tls, &counts);
                         else
                                 session_ready(events[i].data.ptr, &counts, events[i].events);
                 }

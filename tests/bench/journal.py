@@ -17,22 +17,29 @@ import sys
 
 FOLDER = pathlib.Path('/run/systemd')
 SOCKET = FOLDER / 'journal/socket'
+COUNT = FOLDER / 'count'
 QUEUE = pathlib.Path('/proc/sys/net/unix/max_dgram_qlen')
 
 
+def write_count(records):
+    new = COUNT.with_suffix('.new')
+    new.write_text(f'{records}\n')
+    new.replace(COUNT)
+
+
 def count(sock):
-    """Takes records until SIGTERM comes."""
-    ended = []
+    """Takes records until SIGTERM comes, or who sent it is gone. Whenever none waits, COUNT says how many there were."""
+    ended, parent = [], os.getppid()
     records = size = 0
     buffer = bytearray(1 << 20)
     signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
-    sock.settimeout(0.2)
-    while not ended:
+    sock.settimeout(0.05)
+    while not ended and os.getppid() == parent:
         try:
             size += sock.recv_into(buffer)
             records += 1
         except socket.timeout:
-            pass
+            write_count(records)
     print(f'journal: {records} records, {size} bytes', flush=True)
 
 
@@ -46,6 +53,7 @@ def main():
     SOCKET.parent.mkdir()
     subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
     QUEUE.write_text('512')  # as systemd sets it
+    write_count(0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(SOCKET))
         reader = os.fork()

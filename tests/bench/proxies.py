@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proxies that are compared: how each is started on loopback, and what it costs.
+"""Processes that are started on loopback and measured: the server, agitator and what has no routes.
 
-Each one gets the same job: sessions for 20 routes, one of which ("ivr") the benchmark calls, with
-TCP_NODELAY on both sides. Only nginx and bench-relay can't route; they send everything to the one
-server.
+Each proxy gets the same job: sessions for 20 routes, one of which ("ivr") the benchmark calls, with
+TCP_NODELAY on both sides. Those of others are in rivals.py.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -17,20 +17,43 @@ import subprocess
 import sys
 import time
 
-ROUTES = ['ivr'] + [f'route{n}' for n in range(1, 20)]
-START_TIMEOUT = 10.0
+ROUTES = 20
+NOBODY = 9  # a port where nothing listens: an error if the wrong route is taken
 
 # Puts a socket where a service manager would, and becomes the program.
 HAND_OVER = (
     'import os, sys\n'
     'os.dup2(int(sys.argv[1]), 3)\n'
-    "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='plain', LISTEN_PID=str(os.getpid()))\n"
+    "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='main', LISTEN_PID=str(os.getpid()))\n"
     'os.execv(sys.argv[2], sys.argv[2:])\n'
 )
 
 
 class BenchError(Exception):
     """The run can't go on."""
+
+
+@dataclasses.dataclass
+class Job:
+    """What all proxies of a scenario have to do."""
+
+    server: int  # its port
+    certificate: pathlib.Path  # and key; its own authority
+    clients: str = ''  # "full" or "resumed": they speak TLS
+    servers: str = ''  # they do
+
+    @property
+    def is_plain(self):
+        return not self.clients and not self.servers
+
+
+def route_names(count=ROUTES):
+    return ['ivr'] + [f'route{n}' for n in range(1, count)]
+
+
+def find_program(name):
+    """Where it is installed, or None."""
+    return shutil.which(name, path=os.environ['PATH'] + ':/usr/sbin')
 
 
 def find_free_port():
@@ -48,7 +71,7 @@ class Process:
     """A program that was started here, with its children: started, measured, ended."""
 
     name = ''
-    arguments = []
+    patience = 10.0  # seconds for a start or an end
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory)
@@ -66,7 +89,7 @@ class Process:
         )
 
     def wait_until(self, condition, what='start'):
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + self.patience
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 log = (self.directory / 'log').read_text(errors='replace')
@@ -80,7 +103,7 @@ class Process:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(5)
+                self.process.wait(self.patience)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -93,12 +116,9 @@ class Process:
         return [self.process.pid] + [int(pid) for pid in children.read_text().split()]
 
     def cpu(self):
-        """Nanoseconds on a CPU, all threads, user and kernel."""
-        total = 0
-        for pid in self.pids():
-            for task in pathlib.Path(f'/proc/{pid}/task').iterdir():
-                total += int((task / 'schedstat').read_text().split()[0])
-        return total
+        """Nanoseconds on a CPU, user and kernel, of all threads, ended ones too
+        (clock_getcpuclockid(3))."""
+        return sum(time.clock_gettime_ns(~pid << 3 | 2) for pid in self.pids())
 
     def settled_cpu(self):
         """As cpu(), once what the last session left behind is done."""
@@ -131,8 +151,9 @@ class BenchServer(Process):
         super().__init__(directory)
         self.tools = tools
 
-    def start(self):
-        self.spawn([self.tools / 'bench-server'], stdout=subprocess.PIPE)
+    def start(self, tls=()):
+        """tls: the certificate, and whether sessions can be resumed ("full" or "resumed")."""
+        self.spawn([self.tools / 'bench-server', '127.0.0.1:0', *tls], stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline())
 
     def stop(self):
@@ -149,11 +170,9 @@ class BenchServer(Process):
 class Direct(Process):
     """No proxy: the client calls the server."""
 
-    name = 'direct'
-
-    def __init__(self, directory, server):
+    def __init__(self, directory, job):
         super().__init__(directory)
-        self.port = server.port
+        self.port = job.server
 
     def start(self):
         pass
@@ -163,17 +182,14 @@ class Direct(Process):
 
 
 class Relay(Process):
-    """bench-relay, the floor."""
+    """bench-relay, the floor. It can't route; it sends everything to the one server."""
 
-    name = 'relay'
-
-    def __init__(self, directory, server, tools):
+    def __init__(self, directory, job, tools):
         super().__init__(directory)
-        self.server = server
-        self.tools = tools
+        self.job, self.tools = job, tools
 
     def start(self):
-        command = [self.tools / 'bench-relay', '127.0.0.1:0', f'127.0.0.1:{self.server.port}']
+        command = [self.tools / 'bench-relay', '127.0.0.1:0', f'127.0.0.1:{self.job.server}']
         self.spawn(command, stdout=subprocess.PIPE)
         self.port = int(self.process.stdout.readline())
 
@@ -183,156 +199,45 @@ class Relay(Process):
         super().stop()
 
 
-class HAProxy(Process):
-    """TCP mode. Once the block is whole, the path is cut out by a regular expression and looked up
-    in a map. Lean: without keepalive, and without the cache of lookups, which never hits."""
-
-    PATH = (
-        r'"req.payload(0,0),regsub('
-        r"\"^(?:[^\\n]*\\n)*?agi_request: [^/]*//[^/\\n]*/([^?\\n]*)[\\s\\S]*\","
-        r'\"\\1\")"'
-    )
-
-    def __init__(self, directory, server, threads, is_lean=False):
-        super().__init__(directory)
-        self.name = 'haproxy-lean' if is_lean else f'haproxy-{threads}'
-        self.server = server
-        self.threads = threads
-        self.is_lean = is_lean
-
-    @staticmethod
-    def is_installed():
-        return shutil.which('haproxy', path=os.environ['PATH'] + ':/usr/sbin') is not None
-
-    def write_settings(self):
-        routes = self.directory / 'routes.map'
-        routes.write_text(''.join(f'{route}/ {route}\n' for route in ROUTES))
-        text = f"""\
-global
-    nbthread {self.threads}
-    maxconn 9900
-    {'tune.pattern.cache-size 0' if self.is_lean else ''}
-defaults
-    mode tcp
-    timeout connect 3s
-    timeout client 1h
-    timeout server 1h
-    {'' if self.is_lean else 'option clitcpka'}
-    {'' if self.is_lean else 'option srvtcpka'}
-frontend agi
-    bind 127.0.0.1:{self.port} backlog 4096
-    tcp-request inspect-delay 10s
-    tcp-request content set-var(txn.path) {self.PATH} if {{ req.payload(0,0) -m sub "\\n\\n" }}
-    tcp-request content accept if {{ var(txn.path) -m found }}
-    use_backend %[var(txn.path),map_beg({routes},none)]
-"""
-        # The other routes lead to a port where nothing listens: an error if one of them is taken.
-        for route in ROUTES:
-            port = self.server.port if route == 'ivr' else 9
-            text += f'backend {route}\n    server {route} 127.0.0.1:{port}\n'
-        settings = self.directory / 'haproxy.cfg'
-        settings.write_text(text)
-        return settings
-
-    def start(self):
-        program = shutil.which('haproxy', path=os.environ['PATH'] + ':/usr/sbin')
-        self.port = find_free_port()
-        settings = self.write_settings()
-        check = subprocess.run(
-            [program, '-c', '-q', '-f', settings], capture_output=True, text=True, check=False
-        )
-        if check.returncode != 0:
-            raise BenchError(f'haproxy -c: {check.stderr}')
-        self.spawn([program, '-db', '-f', settings])
-        self.wait_until(lambda: can_connect(self.port))
-
-
-class Nginx(Process):
-    """Its stream module; it can't route."""
-
-    name = 'nginx'
-    MODULE = pathlib.Path('/usr/lib/nginx/modules/ngx_stream_module.so')
-
-    def __init__(self, directory, server):
-        super().__init__(directory)
-        self.server = server
-
-    @classmethod
-    def is_installed(cls):
-        has_program = shutil.which('nginx', path=os.environ['PATH'] + ':/usr/sbin')
-        return has_program is not None and cls.MODULE.exists()
-
-    def start(self):
-        self.port = find_free_port()
-        settings = self.directory / 'nginx.conf'
-        settings.write_text(
-            f"""\
-load_module {self.MODULE};
-user root;
-daemon off;
-worker_processes 2;
-worker_rlimit_nofile 20000;
-pid {self.directory}/pid;
-error_log {self.directory}/error.log;
-events {{ worker_connections 19000; }}
-stream {{
-    server {{
-        listen 127.0.0.1:{self.port} so_keepalive=on backlog=4096;
-        proxy_pass 127.0.0.1:{self.server.port};
-        proxy_socket_keepalive on;
-        proxy_half_close on;
-        proxy_connect_timeout 3s;
-        proxy_timeout 1h;
-    }}
-}}
-"""
-        )
-        program = shutil.which('nginx', path=os.environ['PATH'] + ':/usr/sbin')
-        self.spawn([program, '-e', self.directory / 'error.log', '-c', settings])
-        self.wait_until(lambda: can_connect(self.port))
-
-
 class Agitator(Process):
-    """The program under test; its listening socket is handed over as systemd would."""
+    """The program under test; its listening socket is handed over as systemd would.
 
-    @staticmethod
-    def has_journal():
-        """Something takes what is sent to the journal: journald, or journal.py."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-            return probe.connect_ex('/run/systemd/journal/socket') == 0
+    log: where a record of each session goes, "none", "journal" or "console". servers: how many share
+    the route that is called.
+    """
 
-    def __init__(self, directory, server, program, threads='auto', sessions='none'):
+    def __init__(
+        self, directory, job, program, threads='auto', log='none', routes=ROUTES, servers=1
+    ):
         super().__init__(directory)
-        self.name = 'agitator' if threads == 'auto' else f'agitator-{threads}'
-        if sessions != 'none':
-            self.name += '-journal'
-        self.server = server
-        self.program = program
-        self.threads = threads
-        self.sessions = sessions
-        self.listener = None
+        self.job, self.program, self.threads, self.log_target = job, program, threads, log
+        self.routes, self.servers = routes, servers
+        self.listener = self.notify = None
 
     def write_settings(self):
+        job = self.job
+        names = [f'ivr-{n}' for n in range(self.servers)]
         text = f"""\
 [Proxy]
 Threads={self.threads}
 
 [Log]
-Target={'console' if self.sessions == 'none' else 'journal'}
-Sessions={self.sessions}
+Target={'console' if self.log_target == 'none' else self.log_target}
+Sessions={'none' if self.log_target == 'none' else 'all'}
 
-[Listener plain]
+[Listener main]
 Listen=127.0.0.1:{self.port}
-
-[Server ivr]
-Address=127.0.0.1:{self.server.port}
-
-[Server other]
-Address=127.0.0.1:9
 """
-        for route in ROUTES:
-            server = 'ivr' if route == 'ivr' else 'other'
-            text += f'\n[Route {route}]\nPath={route}\nServers={server}\n'
+        if job.clients:
+            text += f'TLS=yes\nCertificate={job.certificate}\nPrivateKey={job.certificate}\n'
+        for name in names:
+            text += f'\n[Server {name}]\nAddress=127.0.0.1:{job.server}\n'
+            if job.servers:
+                text += f'TLS=yes\nTLSName=localhost\nCAFile={job.certificate}\n'
+        text += f'\n[Server other]\nAddress=127.0.0.1:{NOBODY}\n'
+        text += f"\n[Route ivr]\nPath=ivr\nMode=balance\nServers={';'.join(names)}\n"
+        for route in route_names(self.routes)[1:]:
+            text += f'\n[Route {route}]\nPath={route}\nServers=other\n'
         settings = self.directory / 'agitator.conf'
         settings.write_text(text)
         return settings
@@ -343,43 +248,71 @@ Address=127.0.0.1:9
         self.port = self.listener.getsockname()[1]
         path = self.directory / 'notify'
         path.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.bind(str(path))
-            number = str(self.listener.fileno())
-            command = [self.program, f'--config={self.write_settings()}']
-            self.spawn(
-                [sys.executable, '-c', HAND_OVER, number, *command],
-                pass_fds=[self.listener.fileno()],
-                env={**os.environ, 'NOTIFY_SOCKET': str(path)},
-            )
-            self.wait_until(lambda: self.is_ready(notify))
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(str(path))
+        self.spawn(
+            [sys.executable, '-c', HAND_OVER, self.listener.fileno(), *self.make_command()],
+            pass_fds=[self.listener.fileno()],
+            env={**os.environ, 'NOTIFY_SOCKET': str(path)},
+        )
+        self.wait_until(self.is_ready)
+        # A socket that nobody reads would hold up who writes to it.
+        self.close_notify()
 
-    @staticmethod
-    def is_ready(notify):
-        readable, _, _ = select.select([notify], [], [], 0.1)
-        return bool(readable) and b'READY=1' in notify.recv(4096).split(b'\n')
+    def make_command(self):
+        return [self.program, f'--config={self.write_settings()}']
+
+    def is_ready(self):
+        readable, _, _ = select.select([self.notify], [], [], 0.1)
+        return bool(readable) and b'READY=1' in self.notify.recv(4096).split(b'\n')
+
+    def close_notify(self):
+        self.notify.close()
 
     def stop(self):
         if self.listener:
+            self.notify.close()
             self.listener.close()
         super().stop()
+
+
+class ReloadingAgitator(Agitator):
+    """One that can be told to read its configuration again, each time a changed one."""
+
+    def close_notify(self):
+        """It is read for as long as it runs."""
+        self.reloads = 0
+
+    def reload(self):
+        self.reloads += 1
+        self.routes = ROUTES + self.reloads % 2
+        self.write_settings()
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_until(self.is_reloaded, 'reload')
+
+    def is_reloaded(self):
+        """Each message says what it is; a reload that failed is ready too, and says so."""
+        readable, _, _ = select.select([self.notify], [], [], 0.1)
+        if not readable:
+            return False
+        message = self.notify.recv(4096)
+        if b'failed' in message:
+            raise BenchError(f'{self.name}: {message.decode()}')
+        return b'READY=1' in message.split(b'\n')
 
 
 class GoAgitator(Process):
     """The program that agitator replaces."""
 
-    name = 'go'
-
-    def __init__(self, directory, server, program):
+    def __init__(self, directory, job, program):
         super().__init__(directory)
-        self.server = server
-        self.program = program
+        self.job, self.program = job, program
 
     def start(self):
         self.port = find_free_port()
         text = f'listen = "127.0.0.1"\nport = {self.port}\nlog = "stdout"\ndebug = false\n'
-        for route in ROUTES:
-            port = self.server.port if route == 'ivr' else 9
+        for route in route_names():
+            port = self.job.server if route == 'ivr' else NOBODY
             text += f'[[route]]\npath = "{route}"\n[[route.host]]\naddr = "127.0.0.1"\n'
             text += f'port = "{port}"\n'
         settings = self.directory / 'agitator.toml'
