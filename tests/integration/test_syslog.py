@@ -425,6 +425,22 @@ class Life(SyslogTest):
         except OSError:
             return True
 
+    def test_what_is_odd_at_the_start(self):
+        server = self.tcp()
+        self.start_with(group('Server', 'unused', 'Address=127.0.0.1:9'),
+                        syslog_group('a', 'tcp:127.0.0.1:%d' % server.port))
+        message = server.wait_text('unused.*No route uses it')
+        self.assertEqual((message.msgid, message.sequence), ('config-warning', 1))
+
+    def test_start_that_fails(self):
+        server, taken = self.tcp(), self.make_socket()
+        self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port), sockets={},
+                        listener=['Listen=127.0.0.1:%d' % taken.getsockname()[1]], ready=False)
+        self.proxy.expected_status = 1
+        self.assertEqual(self.proxy.wait_exit(), 1)
+        message = server.wait_text("^can't start: .*in use")
+        self.assertEqual((message.msgid, message.severity), ('reload-failed', 3))
+
     def test_reload_keeps_what_waits(self):
         nobody, server = free_port(), self.tcp()
         self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % nobody))
