@@ -70,6 +70,14 @@ record_find_kind(const LogRecord *record)
                                                                : LOG_KIND_EVENT;
 }
 
+/* GLib gives a critical record the priority of a warning; here it is an error. */
+static bool
+record_takes(const GLogField *field, GLogLevelFlags level)
+{
+        return log_field_is_text(field) &&
+               !(level & G_LOG_LEVEL_CRITICAL && strcmp(field->key, "PRIORITY") == 0);
+}
+
 LogRecord *
 log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
 {
@@ -79,7 +87,7 @@ log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
         char *bytes;
 
         for (size_t i = 0; i < n_fields; i++)
-                if (log_field_is_text(&fields[i]))
+                if (record_takes(&fields[i], level))
                         size += strlen(fields[i].key) + log_field_get_length(&fields[i]) + 2;
 
         record = g_try_malloc(size);
@@ -95,7 +103,7 @@ log_record_new(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
         bytes = (char *)&record->fields[n_fields + OWN_FIELDS];
 
         for (size_t i = 0; i < n_fields; i++) {
-                if (!log_field_is_text(&fields[i]))
+                if (!record_takes(&fields[i], level))
                         continue;
                 if (strcmp(fields[i].key, "PRIORITY") == 0)
                         has_priority = true;

@@ -223,6 +223,15 @@ daemon_on_in_force(void *data)
         daemon_end(daemon);
 }
 
+static void
+daemon_take_log(Daemon *daemon)
+{
+        log_configure(daemon->next->log_target, daemon->next->log_level);
+        log_set_sessions(daemon->next->log_sessions);
+        log_limit_configure(daemon->next->log_burst, daemon->next->log_interval);
+        syslog_configure(daemon->syslog, daemon->next);
+}
+
 /* The names have been looked up: the rest is done at once. */
 static void
 daemon_on_names(void *data)
@@ -240,10 +249,7 @@ daemon_on_names(void *data)
         names_free(daemon->names);
         daemon->names = g_steal_pointer(&daemon->next_names);
 
-        log_configure(daemon->next->log_target, daemon->next->log_level);
-        log_set_sessions(daemon->next->log_sessions);
-        log_limit_configure(daemon->next->log_burst, daemon->next->log_interval);
-        syslog_configure(daemon->syslog, daemon->next);
+        daemon_take_log(daemon);
         g_clear_pointer(&daemon->reload_error, g_free);
         proxy_commit(daemon->proxy, daemon->next, doors, daemon_on_in_force, daemon);
 }
@@ -260,6 +266,8 @@ daemon_begin(Daemon *daemon)
                 notify_reloading();
 
         daemon->next = settings_file_load(daemon->config, problems);
+        if (daemon->next && !daemon->is_ready) /* what is said of the start goes there, too */
+                daemon_take_log(daemon);
         settings_problems_log(problems);
         if (!daemon->next) {
                 daemon_fail(daemon, settings_problems_summarise(problems), DAEMON_EXIT_CONFIG);

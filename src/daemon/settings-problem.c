@@ -100,6 +100,17 @@ settings_problem_guess(GPtrArray *problems, const SettingsPlace *place, const ch
         ((SettingsProblem *)problems->pdata[problems->len - 1])->is_guess = true;
 }
 
+void
+settings_problem_expiry(GPtrArray *problems, const SettingsPlace *place, const char *format, ...)
+{
+        va_list arguments;
+
+        va_start(arguments, format);
+        problem_add(problems, false, place, format, arguments);
+        va_end(arguments);
+        ((SettingsProblem *)problems->pdata[problems->len - 1])->is_expiry = true;
+}
+
 char *
 settings_problem_print(const SettingsProblem *problem)
 {
@@ -118,6 +129,15 @@ settings_problem_print(const SettingsProblem *problem)
         return g_string_free(text, FALSE);
 }
 
+static const char *
+problem_get_log_id(const SettingsProblem *problem)
+{
+        if (problem->is_error)
+                return LOG_ID_RELOAD_FAILED;
+
+        return problem->is_expiry ? LOG_ID_CERTIFICATE : LOG_ID_CONFIG_WARNING;
+}
+
 void
 settings_problems_log(const GPtrArray *problems)
 {
@@ -130,9 +150,9 @@ settings_problems_log(const GPtrArray *problems)
                         continue;
                 /* The fields that systemd has for a place in a configuration. */
                 g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
-                                 problem->is_error ? LOG_ID_RELOAD_FAILED : LOG_ID_CONFIG_WARNING,
-                                 "CONFIG_FILE", problem->file, "CONFIG_LINE", line, "MESSAGE",
-                                 "%s%s", problem->is_error ? "" : "warning: ", text);
+                                 problem_get_log_id(problem), "CONFIG_FILE", problem->file,
+                                 "CONFIG_LINE", line, "MESSAGE", "%s%s",
+                                 problem->is_error ? "" : "warning: ", text);
         }
 }
 

@@ -88,16 +88,16 @@ settings_tls_describe_end(gint64 expires, gint64 now, gint64 *days)
 static void
 check_ends(const SettingsGroup *group, const Credentials *credentials, GPtrArray *problems)
 {
+        SettingsPlace place = settings_group_get_place(group, "Certificate");
         const char *where;
         gint64 expires, days, now = g_get_real_time() / G_USEC_PER_SEC;
 
         for (size_t i = 0; (where = credentials_get_certificate(credentials, i, &expires)); i++) {
                 g_autofree char *end = settings_tls_describe_end(expires, now, &days);
-                g_autofree char *message =
-                        end ? g_strdup_printf("The certificate %s %s", where, end) : NULL;
 
-                if (message)
-                        warn(group, "Certificate", message, problems);
+                if (end)
+                        settings_problem_expiry(problems, &place, "The certificate %s %s", where,
+                                                end);
         }
 
         if (credentials_get_warning(credentials))

@@ -345,20 +345,24 @@ class Away(SyslogTest):
         _, dropped = self.check_drops(server, 1000)
         self.assertGreater(dropped, 0)
 
-    def test_a_server_that_reads_a_byte_a_time(self):
-        """Sessions don't notice, and the connection is kept."""
-        listening = self.keep(listen_tcp(receive_buffer=2048))
-        self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % listening.getsockname()[1],
-                                     'Queue=50'))
-        connection = self.keep(listening.accept()[0])
+    def test_the_dropped_are_counted_when_it_reads_a_byte_a_time(self):
+        """Sessions don't notice, the connection is kept, and memory is bounded."""
+        server = self.tcp(reads=False, receive_buffer=2048)
+        self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port, 'Queue=50'))
+        server.accepted.wait(lambda _: True, 'a connection')
+        memory = self.proxy.resident_bytes()
         begin = time.monotonic()
-        read = b''
-        for i in range(400):
+        for i in range(1000):
             self.make_sessions(1, i)
-            read += connection.recv(1)
-        self.assertLess(time.monotonic() - begin, 20 * FACTOR)
-        self.assertEqual(len(read), 400)
-        self.assertRegex(read, rb'\d+ <29>1 .* ready ')
+            server.begun += server.connections[0].recv(1)
+        self.assertLess(time.monotonic() - begin, 50 * FACTOR)
+        if not sanitizer():
+            self.assertLess(self.proxy.resident_bytes() - memory, 8 << 20)
+        self.assertEqual(len(server.begun), 1000)
+        server.reading.set()
+        _, dropped = self.check_drops(server, 1000)
+        self.assertGreater(dropped, 0)
+        self.assertEqual(len(server.connections), 1)
 
     def check_restart(self, first, server):
         """Numbers 0 to 40 are there, those at the new server in order, and what is there twice is the
@@ -421,6 +425,22 @@ class Life(SyslogTest):
             return False
         except OSError:
             return True
+
+    def test_what_is_odd_at_the_start(self):
+        server = self.tcp()
+        self.start_with(group('Server', 'unused', 'Address=127.0.0.1:9'),
+                        syslog_group('a', 'tcp:127.0.0.1:%d' % server.port))
+        message = server.wait_text('unused.*No route uses it')
+        self.assertEqual((message.msgid, message.sequence), ('config-warning', 1))
+
+    def test_start_that_fails(self):
+        server, taken = self.tcp(), self.make_socket()
+        self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port), sockets={},
+                        listener=['Listen=127.0.0.1:%d' % taken.getsockname()[1]], ready=False)
+        self.proxy.expected_status = 1
+        self.assertEqual(self.proxy.wait_exit(), 1)
+        message = server.wait_text("^can't start: .*in use")
+        self.assertEqual((message.msgid, message.severity), ('reload-failed', 3))
 
     def test_reload_keeps_what_waits(self):
         nobody, server = free_port(), self.tcp()

@@ -180,8 +180,23 @@ class Restarts(ServersTest):
         finally:
             load.kill()
         self.assertEqual((result['sessions'], result['errors']), (self.SESSIONS, 0))
+        self.wait_for_all(daemon)
         self.proxy.stop()
         self.check_none_lost(daemon)
+
+    def wait_for_all(self, daemon):
+        """Until every session is there: the stop waits two seconds and no longer, and a daemon may
+        be behind by more on a busy machine."""
+        seen, rest = set(), b''
+
+        def look():
+            nonlocal rest
+            lines, _, rest = (rest + file.read()).rpartition(b'\n')
+            seen.update(re.findall(rb'1795408228\.(\d+)', lines))
+            return len(seen) == self.SESSIONS
+
+        with open(daemon.out, 'rb') as file:
+            wait_until(look, 'all sessions', timeout=120 * FACTOR, pause=0.1)
 
     def check_none_lost(self, daemon):
         """Every session is there, and all messages in the order of their numbers, but that some may

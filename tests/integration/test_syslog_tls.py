@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Log servers in TLS: who is believed, what we show, and that nothing is lost on the way there."""
 
+import datetime
 import ssl
 
 from harness import tap
@@ -101,6 +102,14 @@ class SyslogTls(LogServers, TlsTest):
             self.start_with(server, 'Certificate=' + self.ca.issue('client', purpose='client'))
             self.check_taken(server)
             self.proxy.stop()
+
+    def test_our_certificate_ends_soon(self):
+        """A kind of its own, and not one among all that is odd in a configuration."""
+        soon = (datetime.date.today() + datetime.timedelta(days=10)).strftime('%Y%m%d')
+        server = self.serve(ca=self.ca.certificate)
+        self.start_with(server, 'Certificate=' + self.ca.issue('client', purpose='client', end=soon))
+        message = server.wait(lambda message: message.msgid == 'certificate')
+        self.assertRegex(message.text, r'\[Syslog a\] Certificate=: The certificate .* ends in \d+ days')
 
     def check_our_certificate_refused(self, version):
         """Until the server changes its mind: then it gets everything."""

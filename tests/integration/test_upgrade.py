@@ -13,7 +13,6 @@ from harness.asterisk import PretendAsterisk
 from harness.case import Config, group, IntegrationTest, route_group, server_group
 from harness.connection import is_refused
 from harness.proxy import Adopted
-from harness.proxy import Adopted
 from harness.waiting import wait_until
 
 

@@ -238,7 +238,7 @@ class Catalog(unittest.TestCase):
                                 if isinstance(item, str) and item])
         ids = re.findall('(?m)^-- .*$', text)
         self.assertEqual([line for line in kept if line.startswith('-- ')], ids)
-        for command in ('  agitator --dump-config', '  LimitNOFILE=65536', '  agitatorctl upgrade'):
+        for command in ('  agitator --dump-config', '  LimitNOFILE=1048576', '  agitatorctl upgrade'):
             self.assertIn(command, kept)
 
 

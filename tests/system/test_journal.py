@@ -3,6 +3,7 @@
 """What a real journal has of it: each record with its fields, found by them, explained by the
 catalog, and nothing in it that a peer has forged."""
 
+import datetime
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import time
 from harness.asterisk import environment
 from harness.case import group, route_group, server_group
 from harness.connection import refusing_authority
+from harness.logserver import StreamLogServer
 from harness.service import CONFIG, ServiceTest
 from harness.system_case import main
 from harness.waiting import TIMEOUT, wait_until
@@ -221,6 +223,69 @@ class Catalog(JournalTest):
         self.assert_explained('STOPPING', 'StopTimeout=')
         self.assert_explained('STOPPED', 'AGITATOR_RESULT=cut')
 
+    def start_with_all_that_can_be_wrong(self, log_server):
+        """A server with room for one, one without an address, one that no route uses, a log server
+        that isn't there, and a certificate that ends soon."""
+        ca = self.make_authority()
+        soon = datetime.date.today() + datetime.timedelta(days=10)
+        self.give_key(ca.issue('server', end=soon.strftime('%Y%m%d')), mode=0o644)
+        one = self.make_server(None)
+        self.start(server_group('one', one.address, 'MaxSessions=1'),
+                   server_group('nowhere', 'ivr.nowhere.example'),
+                   server_group('unused', '127.0.0.1:9'),
+                   route_group('menu', 'menu', 'one'), route_group('lost', 'lost', 'nowhere'),
+                   group('Syslog', 'central', 'Address=tcp:' + log_server, 'Queue=1'),
+                   self.tls_listener('Listen=127.0.0.1:4574',
+                                     'Certificate=/etc/agitator/tls/cert.pem',
+                                     'PrivateKey=/etc/agitator/tls/key.pem'),
+                   proxy=['MaxSessions=2'])
+        return one
+
+    def wait_kind(self, name):
+        return self.wait_records(1, 'MESSAGE_ID=' + ids()[name])[0]
+
+    def test_shown_with_what_goes_wrong(self):
+        """The kinds that are not of every day."""
+        sock, authority = self.machine.in_network(refusing_authority)
+        one = self.start_with_all_that_can_be_wrong(authority)
+        self.wait_kind('SYSLOG_DOWN')
+        held = self.open_session(one, environment('agi://h/menu'))
+        self.assert_refused(self.call('agi://h/menu'), 'FULL')
+        self.wait_kind('SERVER_FULL')
+        idle = self.connect()
+        idle.send(b'agi_network: yes\n')
+        self.assertEqual(self.call('agi://h/menu').wait(), 'FAILURE')
+        self.wait_kind('LIMIT')
+        idle.close()
+        self.assert_ends(*held)
+        self.assert_refused(self.call('agi://h/lost'), 'NOSERVER')
+        sock.listen(5)
+        log_server = StreamLogServer(sock=sock)
+        self.addCleanup(log_server.close)
+        self.wait_kind('SYSLOG_UP')
+        dropped = self.wait_kind('SYSLOG_DROPPED')['AGITATOR_DROPPED']
+
+        self.machine.run('agitatorctl', 'upgrade')
+        self.wait_kind('UPGRADED')
+        self.machine.write(CONFIG, '[Sevrer x]\n')
+        self.assertNotEqual(self.service.reload().returncode, 0)
+        self.assertNotEqual(self.machine.run('agitatorctl', 'upgrade', check=False).returncode, 0)
+        self.service.stop()
+
+        self.assert_explained('CERTIFICATE', 'within 30 days')
+        self.assert_explained('CONFIG_WARNING', 'systemctl reload agitator')
+        self.assert_explained('RESOLVE_FAILED', 'Subject: The name of server nowhere: no address',
+                              'getent ahosts NAME')
+        self.assert_explained('SERVER_FULL', 'Subject: Server one has as many sessions')
+        self.assert_explained('LIMIT', 'AGITATOR_STATUS is FULL', 'LimitNOFILE=')
+        self.assert_explained('SYSLOG_DOWN', "Subject: The log server central can't be reached",
+                              '[Syslog central]')
+        self.assert_explained('SYSLOG_UP', 'Subject: The log server central is back')
+        self.assert_explained('SYSLOG_DROPPED', f'Subject: {dropped} log records for central were')
+        self.assert_explained('UPGRADED', 'No call was refused or cut')
+        self.assert_explained('RELOAD_FAILED', 'systemctl reload-or-restart agitator')
+        self.assert_explained('UPGRADE_FAILED', 'agitator --check-config')
+
 
 class Questions(JournalTest):
     """Those of the manual, each as it stands there, but for the values that are of one call."""
@@ -385,6 +450,30 @@ class Journald(JournalTest):
         for uniqueid in ids_of_calls[0], ids_of_calls[-1]:
             self.wait_record('AGITATOR_UNIQUEID=' + uniqueid)
         self.assertEqual(len(self.records('MESSAGE_ID=' + ids()['SESSION'])), 200)
+
+    def count_of_debugging(self):
+        return sum(len(self.records('MESSAGE_ID=' + ids()[name])) for name in ('DIALOGUE', 'STEP'))
+
+    def test_stopped_for_too_long(self):
+        """What is too much is dropped and counted: debugging first, and no session's own record."""
+        self.start_menu(self.make_server(), log=['Debug=route:menu'])
+        self.wait_record('AGITATOR_UNIQUEID=' + self.call_as(), 'MESSAGE_ID=' + ids()['SESSION'])
+        of_one = self.count_of_debugging()
+        journald = self.pid()
+        os.kill(journald, signal.SIGSTOP)
+        try:
+            for _ in range(300):
+                self.call_as()
+        finally:
+            os.kill(journald, signal.SIGCONT)
+        self.service.stop()
+        dropped = sum(int(record['AGITATOR_DROPPED'])
+                      for record in self.records('MESSAGE_ID=' + ids()['DROPPED']))
+        self.assertGreater(dropped, 0)
+        self.assertEqual(self.count_of_debugging() + dropped, 301 * of_one)
+        self.assertEqual(len(self.records('MESSAGE_ID=' + ids()['SESSION'])), 301)
+        self.assertRegex(self.explain('MESSAGE_ID=' + ids()['DROPPED']),
+                         r'Subject: \d+ log records were dropped')
 
 
 if __name__ == '__main__':

@@ -6,10 +6,10 @@ import threading
 
 from harness.case import route_group, server_group
 from harness.service import CONFIG, ServiceTest
-from harness.system_case import main
+from harness.system_case import main, SUITE
 
 
-class Reload(ServiceTest):
+class ReloadTest(ServiceTest):
     def setUp(self):
         super().setUp()
         self.old = self.make_server()
@@ -28,6 +28,8 @@ class Reload(ServiceTest):
         self.assert_success(self.call())
         self.assertEqual(len(server.sessions), before + 1)
 
+
+class Reload(ReloadTest):
     def test_good(self):
         """When it returns, the new rules are in force; the process is the same."""
         self.start_routed()
@@ -95,6 +97,31 @@ class Reload(ServiceTest):
         self.assertGreater(min(len(self.old.sessions), len(self.new.sessions)), 0)
         self.assert_relayed(client, session)
         self.assert_ends(client, session)
+
+
+if SUITE != 'bookworm':  # its systemd, 252, doesn't know of this type
+    class NotifyReload(ReloadTest):
+        """Not the unit's way, for it knows no failure, but a drop-in may ask for it."""
+
+        def start_routed(self):
+            self.service.drop_in('Type=notify-reload', 'ExecReload=')
+            super().start_routed()
+
+        def test_good(self):
+            self.start_routed()
+            pid = self.service.pid()
+            for server in (self.new, self.old) * 5:
+                self.route_to(server)
+                self.assertEqual(self.service.reload().returncode, 0)
+                self.assert_served_by(server)
+            self.assertEqual(self.service.pid(), pid)
+
+        def test_bad(self):
+            self.start_routed()
+            self.route_to(self.new, '[Rout x]\n')
+            self.assertEqual(self.service.reload().returncode, 0)
+            self.assertRegex(self.service.status(), rf'Status: ".*{CONFIG}:\d+: ')
+            self.assert_served_by(self.old)
 
 
 if __name__ == '__main__':

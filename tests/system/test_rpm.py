@@ -7,6 +7,7 @@ Built on this machine, installed in one of AGITATOR_SUITE. Debian 12's rpm is li
 """
 
 import os
+import pathlib
 import platform
 import re
 import shutil
@@ -34,6 +35,18 @@ FORCE = ['--force-debian'] if SUITE == 'bookworm' else []
 # Accounts stay, so that no later one gets the number of files that are still about.
 UNCOUNTED = ('/var/lib/rpm', '/var/log', '/var/lib/systemd', '/var/cache', '/etc/passwd', '/etc/group',
              '/etc/shadow', '/etc/gshadow', '/etc/subuid', '/etc/subgid', '/etc/.pwd.lock')
+
+
+# The README's commands are run where there is no dnf, and what would take minutes is left out: from
+# where rpmbuild has found and unpacked its sources, all builds are the same.
+README_SETTINGS = '''
+sudo() { :; }
+rpmbuild() { [ "$1" = -bb ] && shift && command rpmbuild -bp --nodeps "$@"; }
+cd "$0"
+git init -q
+git add -A
+git -c user.name=test -c user.email=test@localhost commit -q -m all
+'''
 
 
 def unpack(package, folder):
@@ -97,6 +110,18 @@ class PackageTest(unittest.TestCase):
         self.assertEqual(next(iter(ours)), rpms.version())
         self.assertIn(f"  version: '{rpms.version()}',\n",
                       (rpms.TOP / 'meson.build').read_text('utf-8'))
+
+    def test_command_in_the_readme(self):
+        readme = (rpms.TOP / 'README.md').read_text('utf-8')
+        command = re.search(r'<!-- rpm -->\n```sh\n(.*?)```', readme, re.S)[1]
+        self.assertIn('rpmbuild -bb', command)
+        rpms.require()
+        with tempfile.TemporaryDirectory(prefix='agitator-') as tree, rpms.make_home() as home:
+            rpms.copy_tree(pathlib.Path(tree))
+            shutil.rmtree(home / 'rpmbuild')
+            said = rpms.run_rpm(home, 'bash', '-e', '-c', README_SETTINGS + command, tree)
+            self.assertTrue((home / f'rpmbuild/BUILD/agitator-{rpms.version()}/meson.build').exists()
+                            or list(home.glob('rpmbuild/BUILD/*/*/meson.build')), said)
 
     def test_languages(self):
         found = rpms.query(rpms.build('release').package(), '[%{FILELANGS} %{FILENAMES}\n]')

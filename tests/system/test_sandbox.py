@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 
 from harness.case import route_group, server_group
 from harness.names import NameServer
@@ -12,8 +13,36 @@ from harness.service import SERVICE, ServiceTest, SOCKET, TLS_ADDRESS, TLS_SOCKE
 from harness.system_case import main, PACKAGES
 from harness.tls import server_context, server_sessions
 
+# What the service's user can do, a word each.
+TRIES = r'''
+try() { word=$1; shift; ! "$@" >/dev/null 2>&1 || echo "$word"; }
+try own touch /run/agitator/file /var/lib/agitator/file
+try write touch /srv/open/file
+try configure touch /etc/agitator/open/file
+try tmp test -e /tmp/mark
+try home test -e /home/somebody
+try processes test -e /proc/1
+try suid sh -c 'touch /tmp/$$ && chmod u+s /tmp/$$'
+try namespace unshare --user true
+'''
+
 PIN = '918273'
 TOKENS = '/var/lib/agitator/tokens'
+
+
+class Walls(ServiceTest):
+    """The sandbox is there: what works in it doesn't by its being off here."""
+
+    def test_what_the_service_can_do(self):
+        self.machine.write('/etc/agitator/tries', TRIES)
+        self.machine.write('/tmp/mark', '')
+        self.machine.run('mkdir', '-p', '-m', '777', '/srv/open', '/etc/agitator/open')
+        self.machine.run('mkdir', '-p', '/home/somebody')
+        self.service.drop_in("ExecStartPre=/bin/sh -c 'sh /etc/agitator/tries >/run/agitator/done'")
+        self.service.start()
+        self.assertEqual(self.machine.read('/run/agitator/done').split(), ['own'])
+        done = self.machine.run('runuser', '-u', 'agitator', 'sh', '/etc/agitator/tries').stdout
+        self.assertEqual(done.split(), re.findall('(?m)^try ([a-z]+)', TRIES))
 
 
 class Keys(ServiceTest):

@@ -65,6 +65,10 @@ class Units(ServiceTest):
                              re.M)[1])
         self.assertGreater(asked, 100000)
         self.assertIn(got, (asked, hard))
+        # Who is told to raise it is not told of less.
+        advice = re.search(r'LimitNOFILE=(\d+)',
+                           self.machine.read('/usr/lib/systemd/catalog/agitator.catalog'))
+        self.assertGreater(int(advice[1]), asked)
 
 
 if __name__ == '__main__':

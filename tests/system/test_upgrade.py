@@ -136,6 +136,23 @@ class Upgrade(ServiceTest):
         self.assertEqual(self.service.show('Result'), 'success')
         self.assertEqual(self.service.log_text().count('stopped: 1 session cut'), 4)
 
+    def test_restart_is_an_ordinary_one(self):
+        """As needrestart and its like ask for it: all processes end, in their time, and one starts."""
+        server = self.make_server(None)
+        self.start_one_server(server, SOCKET, SERVICE, proxy=['StopTimeout=2s'])
+        held = []
+        for _ in range(2):
+            held.append(self.hold(server))
+            self.assert_upgraded()
+        before = self.processes()
+        self.assertEqual(len(before), 3)
+        self.machine.run('systemctl', 'try-restart', SERVICE)
+        self.assertEqual(self.processes() & before, set())
+        self.assertEqual(self.processes(), {self.service.pid()})
+        for client, _ in held:
+            self.assertEqual(client.read_to_end(), b'FAILURE\n')
+        self.assert_ends(*self.hold(server))
+
     def test_crash_while_an_older_one_drains(self):
         """Nobody waits for its sessions: it is started again at once."""
         server = self.make_server(None)

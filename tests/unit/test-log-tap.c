@@ -85,6 +85,46 @@ test_level(void)
         g_ptr_array_unref(tapped.records);
 }
 
+/* As <syslog.h> has them, not as GLib, for which a critical record is a warning. */
+static void
+test_priorities(void)
+{
+        Tapped tapped = { .n = 0 };
+
+        if (!g_test_subprocess()) {
+                g_test_trap_subprocess(NULL, 0, 0);
+                g_test_trap_assert_passed();
+                return;
+        }
+
+        g_log_set_always_fatal(G_LOG_FATAL_MASK);
+        tapped.records = g_ptr_array_new_with_free_func(unref);
+        log_start();
+        log_configure(LOG_TARGET_CONSOLE, G_LOG_LEVEL_DEBUG);
+        log_set_tap(tap, &tapped, G_LOG_LEVEL_DEBUG);
+        g_critical("3");
+        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_CRITICAL, "MESSAGE_ID", LOG_ID_CERTIFICATE,
+                         "MESSAGE", "%d", 3);
+        g_warning("4");
+        g_message("5");
+        g_info("6");
+        g_debug("7");
+        log_stop();
+
+        g_assert_cmpuint(tapped.n, ==, 6);
+        for (unsigned i = 0; i < tapped.n; i++) {
+                const LogRecord *record = tapped.records->pdata[i];
+                unsigned n = 0;
+
+                for (size_t k = 0; k < record->n_fields; k++)
+                        n += strcmp(record->fields[k].key, "PRIORITY") == 0;
+                g_assert_cmpuint(n, ==, 1);
+                g_assert_cmpstr(log_field_find(record->fields, record->n_fields, "PRIORITY")->value,
+                                ==, get_message(&tapped, i));
+        }
+        g_ptr_array_unref(tapped.records);
+}
+
 static void
 test_sessions(void)
 {
@@ -220,6 +260,7 @@ main(int argc, char **argv)
         g_setenv("G_SLICE", "always-malloc", TRUE);
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/log-tap/level", test_level);
+        g_test_add_func("/log-tap/priorities", test_priorities);
         g_test_add_func("/log-tap/sessions", test_sessions);
         g_test_add_func("/log-tap/debug", test_debug);
         g_test_add_func("/log-tap/blocked-sink", test_blocked_sink);

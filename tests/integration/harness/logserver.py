@@ -178,13 +178,14 @@ class DatagramLogServer(LogServer):
 
 class StreamLogServer(LogServer):
     """Over TCP, TLS with a `context`, or a Unix socket at `path`. Without TLS reading.clear()
-    stops it from reading."""
+    stops it from reading; what a test reads meanwhile it adds to `begun`."""
 
     def __init__(self, path=None, port=0, context=None, reads=True, sock=None, receive_buffer=None):
         self.context = context
         self.reading = threading.Event()
         if reads:
             self.reading.set()
+        self.begun = bytearray()
         self.connections = []
         self.ends = []  # of those in TLS that have ended
         self.accepted = Recorder('the connections of the log server')
@@ -217,6 +218,7 @@ class StreamLogServer(LogServer):
                     select.select([connection], [], [])
                     self.reading.wait()
                 data = stream.recv(65536)
+                buffer[:0], self.begun = self.begun, bytearray()
                 if not data:
                     self.ends += ['close_notify'] if self.context else []
                     break
