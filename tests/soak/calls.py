@@ -148,6 +148,9 @@ class Calls:
         try:
             if call.leaves or call.kind == 'badrequest':
                 self._leave(call)
+            elif call.kind == 'full':
+                with self.world.full_lock:
+                    self._serve(call)
             else:
                 self._serve(call)
         except (AssertionError, OSError) as error:

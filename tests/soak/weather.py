@@ -127,9 +127,10 @@ class Weather:
     def _reload_badly(self):
         """Nothing changes, and it is said why."""
         self.counts['bad reloads'] += 1
-        proxy = self.world.proxy
-        mark = proxy.reload(self.world.config(self.counts['reloads']) + '[Route bad]\nPth=*\n')
+        proxy, text = self.world.proxy, self.world.config(self.counts['reloads'])
+        mark = proxy.reload(text + '[Route bad]\nPth=*\n')
         proxy.wait_for_log(r'agitator\.conf:\d+: .*Pth', mark)
+        proxy.write_config(text)  # what comes next may be an upgrade
 
     def _flap_log(self):
         """Only while there is one process: one that ends has but two seconds for its last records."""
