@@ -39,7 +39,7 @@ class Call:
 
 class Calls:
     """`world` has the addresses of the proxy's listeners, the TLS context and how often servers have
-    died (run.py)."""
+    died (see `run`)."""
 
     KINDS = {
         'plain': (30, GOOD), 'tls-in': (8, GOOD), 'tls-out': (8, GOOD), 'tls-both': (4, GOOD),
@@ -50,9 +50,10 @@ class Calls:
         'noserver': (3, {'NOSERVER'}),
     }
 
-    def __init__(self, world, accounts, rate, seed):
+    def __init__(self, world, accounts, rate, options):
         self.world, self.accounts, self.rate = world, accounts, rate
-        self.random = random.Random(seed)
+        self.random = random.Random(options.seed)
+        self.silence = min(10, options.seconds / 60)  # of those who are silent for long
         self.calls = {}  # under way, by source
         self.counts = dict.fromkeys(self.KINDS, 0)
         self.problems = []
@@ -136,7 +137,7 @@ class Calls:
         call = Call(source, kind, self.random.randint(least, COMMANDS))
         call.leaves = kind.startswith(('leave', 'reset'))
         if kind in ('idle', 'leave-mid', 'reset-mid', 'hangup', 'flap'):
-            call.pause = self.random.uniform(5, 10) if kind == 'idle' else 0.2
+            call.pause = self.silence * self.random.uniform(0.5, 1) if kind == 'idle' else 0.2
         path = {'tls-both': 'tls-out', 'flap': 'flap', 'answer': 'answer', 'tls-out': 'tls-out',
                 'noroute': 'nosuch', 'full': 'full', 'noserver': 'noserver'}.get(kind, 'talk')
         call.block = environment('agi://127.0.0.1/' + path, uniqueid=source)

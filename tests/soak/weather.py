@@ -12,6 +12,9 @@ from harness.server import PretendServer
 from tools import LOG_HOST, SERVER_HOST
 
 
+WEATHER_TIME = 10  # seconds between two events of a kind, about
+
+
 class MortalServer:
     """A server that dies as a crashed one does, resetting its sessions, and returns to its port."""
 
@@ -65,11 +68,11 @@ class FlappingLogServer:
 
 
 class Weather:
-    """Two threads: servers have their own. `world` is run.py's; upgrades are at the times given, in
-    seconds from the start."""
+    """Two threads: servers have their own. `world` is that of `run`; upgrades are at the times given,
+    in seconds from the start."""
 
-    def __init__(self, world, upgrades, pause, seed):
-        self.world, self.pause = world, pause
+    def __init__(self, world, upgrades, seconds, seed):
+        self.world, self.pause = world, min(WEATHER_TIME, seconds / 12)
         self.upgrades = list(upgrades)
         self.random = random.Random(seed)
         self.over = threading.Event()
@@ -89,6 +92,8 @@ class Weather:
             thread.join(timeout)
             if thread.is_alive():
                 self.problems.append('the weather did not end')
+        if self.pause == WEATHER_TIME:  # and not a short run
+            self.problems += [f'there were no {name}' for name, n in self.counts.items() if not n]
 
     def _run(self, work):
         try:
@@ -112,13 +117,17 @@ class Weather:
             server.live_again()
 
     def _disturb_proxy(self):
+        todo = []
         while self._wait(0.5, 1.0):
             if self.upgrades and self.world.elapsed() > self.upgrades[0]:
                 self.upgrades.pop(0)
                 self.world.upgrade()
                 self.counts['upgrades'] += 1
                 continue
-            self.random.choice((self._reload, self._reload_badly, self._flap_log))()
+            if not todo:
+                todo = [self._reload, self._reload_badly, self._flap_log]
+                self.random.shuffle(todo)
+            todo.pop()()
 
     def _reload(self):
         self.counts['reloads'] += 1
