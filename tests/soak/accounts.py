@@ -8,6 +8,7 @@ the request, whose path has the number of a run of bench-load and whose query th
 import collections
 import re
 import threading
+import typing
 
 from harness.logserver import is_session
 
@@ -21,6 +22,19 @@ def name_of(client, request):
     if client != '127.0.0.1':
         return client
     return (request or 'nobody').partition('://')[2].partition('/')[2]
+
+
+class Shipped(typing.NamedTuple):
+    """What has to be kept of a session's record that came to the log server."""
+
+    procid: str
+    sequence: int
+    session: str
+
+
+def shipped(messages):
+    return [Shipped(message.procid, message.sequence, message.data['session'])
+            for message in messages if is_session(message)]
 
 
 def find_records(lines):
@@ -49,10 +63,10 @@ class Accounts:
         with self.lock:
             return len(self.made)
 
-    def check(self, lines, messages):
-        """Compares with the log, both of which it comes by; returns the counts."""
+    def check(self, lines, records):
+        """Compares with the log, on stderr and as shipped() has it; returns the counts."""
         counts = self.check_console(lines)
-        counts.update(self._check_syslog(find_records(lines), messages))
+        counts.update(self._check_shipped(find_records(lines), records))
         return counts
 
     def check_console(self, lines):
@@ -80,15 +94,14 @@ class Accounts:
         return {'made': len(self.made), 'logged': len(records),
                 'results': dict(collections.Counter(record['result'] for record in records))}
 
-    def _check_syslog(self, records, messages):
+    def _check_shipped(self, records, messages):
         """What was sent again, as it has to be when nobody can know whether it came, has the number
         that it had."""
-        sessions = [message for message in messages if is_session(message)]
-        unique = {(message.procid, message.sequence): message for message in sessions}
-        seen = collections.Counter(message.data['session'] for message in unique.values())
+        unique = set(messages)
+        seen = collections.Counter(message.session for message in unique)
         ids = {record['id'] for record in records}
         self._complain('records did not reach the log server', ids - seen.keys())
         self._complain('records of the log server are not in the log', seen.keys() - ids)
         self._complain('records came to the log server twice',
                        (id for id, n in seen.items() if n > 1))
-        return {'shipped': len(unique), 'shipped_again': len(sessions) - len(unique)}
+        return {'shipped': len(unique), 'shipped_again': len(messages) - len(unique)}

@@ -9,6 +9,7 @@ from harness.connection import listen_tcp
 from harness.logserver import StreamLogServer
 from harness.server import PretendServer
 
+from accounts import shipped
 from tools import LOG_HOST, SERVER_HOST
 
 
@@ -49,18 +50,18 @@ class FlappingLogServer:
     def __init__(self):
         self.server = StreamLogServer(sock=listen_tcp(LOG_HOST))
         self.port = self.server.port
-        self.older = []  # what others before it have got
+        self.older = []  # what others before it have got of sessions
 
     def go_away(self):
         server, self.server = self.server, None
         server.close()
-        self.older += server.messages.items
+        self.older += shipped(server.messages.items)
 
     def come_back(self):
         self.server = StreamLogServer(sock=listen_tcp(LOG_HOST, port=self.port))
 
-    def messages(self):
-        return self.older + (self.server.messages.items if self.server else [])
+    def shipped(self):
+        return self.older + (shipped(self.server.messages.items) if self.server else [])
 
     def close(self):
         if self.server:
