@@ -18,7 +18,7 @@ import re
 import statistics
 
 FLOOR = 4
-FEWEST = 30  # samples; with less there is nothing to say
+FEWEST = 72  # samples, of a run of 18 minutes; with less it may still be coming to rest
 
 
 def read_memory(pid):

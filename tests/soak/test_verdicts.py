@@ -65,7 +65,7 @@ class Memory(unittest.TestCase):
         self.assertFalse(self.judge([BASE - 32 * 40000 * i // 240 for i in range(240)])['grew'])
 
     def test_few_samples_say_nothing(self):
-        self.assertIsNone(self.judge([BASE] * 10))
+        self.assertIsNone(self.judge([BASE + 4096 * i for i in range(71)]))
 
     def test_slope_and_error_are_those_of_the_textbook(self):
         """Residuals that are no more alike than chance has it: -1, 1, 1, -1 around 2 t."""
