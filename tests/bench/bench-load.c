@@ -9,8 +9,12 @@
  * that moment, so that a stall of the proxy is not hidden by fewer calls during it.
  *
  * With --idle, that many sessions are opened first and stay open while the others run; a line
- * {"idle": N} is printed once they are. The last line printed is the result. With --wait a line on
- * stdin is awaited after each of the two, so that the caller can measure while they are open.
+ * {"idle": N} is printed once they are. Then the result is printed. With --wait a line on stdin is
+ * awaited after each of the two, so that the caller can measure while they are open.
+ *
+ * With --idle-pause those open sessions talk all the while: each replies to its command only after
+ * so many milliseconds, half of them to one and a half, and so gets the next one. In the end their
+ * replies are SCRIPT_LAST_REPLY, the server ends them, and a line {"finished": N, ...} is printed.
  *
  * With --tls=full every session begins with a handshake, with --tls=resumed one that resumes the
  * session before it.
@@ -20,6 +24,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,12 +43,14 @@
 #define IDLE_AT_A_TIME 64
 #define ERRORS_SHOWN   5
 #define MAX_OPEN       19000
+#define TALK_TURN      20 /* ms */
 
 typedef enum SessionState {
         SESSION_FREE,
         SESSION_HANDSHAKE,
         SESSION_ENVIRONMENT, /* being sent */
         SESSION_COMMAND,     /* awaits one */
+        SESSION_PAUSE,       /* has one, and takes its time to reply */
         SESSION_REPLY,       /* being sent */
         SESSION_IDLE,        /* open, and nothing may come */
 } SessionState;
@@ -52,17 +59,27 @@ typedef struct Session {
         Channel channel;
         SessionState state;
         bool is_idle; /* one of those to be held open */
+        bool is_last; /* its reply is to be SCRIPT_LAST_REPLY */
         unsigned id, command;
         size_t sent;    /* of the environment, or of the reply */
         size_t matched; /* of the awaited command */
         int64_t start, mark;
+        int64_t due; /* of the reply after a pause */
         struct Session *next_free;
 } Session;
+
+/* What became of a session that failed. */
+typedef enum Failure {
+        FAILURE_REFUSED, /* not connected, or told so before its first command */
+        FAILURE_CUT,     /* broken off in its middle */
+        FAILURE_WRONG,   /* a byte that nobody sent, or not the one sent */
+        N_FAILURES
+} Failure;
 
 typedef struct Options {
         struct sockaddr_in address;
         const char *authority, *path, *idle_path, *tls_version;
-        unsigned sessions, concurrency, idle, rate, timeout;
+        unsigned sessions, concurrency, idle, idle_pause, rate, timeout;
         bool lines, wait, tls, resume;
 } Options;
 
@@ -73,11 +90,13 @@ typedef struct Load {
         int epoll, timer;
         Session *all, *free;
         unsigned next_id;
-        unsigned started, open, completed;      /* but for idle ones */
-        unsigned idle_started, idle_open, held; /* held: all that it had to say is said */
-        unsigned errors, late, resumed;
+        unsigned started, open, completed; /* but for idle ones */
+        unsigned idle_started, idle_open, finished;
+        unsigned held; /* idle ones that have said all that they had to, or talk on and on */
+        bool is_finishing;
+        unsigned errors, failures[N_FAILURES], late, resumed;
         int64_t begin;
-        uint64_t commands;
+        uint64_t commands, idle_commands;
         Histogram setup, command, session;
 } Load;
 
@@ -100,9 +119,33 @@ session_close(Session *session, Load *load)
         load->free = session;
 }
 
-static void
-session_fail(Session *session, Load *load, const char *why, const char *data, size_t length)
+/* By what the proxy says to a client that it refuses or cuts; anything else is a wrong byte. */
+static Failure
+session_classify(const Session *session, const char *data, size_t length)
 {
+        static const char refusal[] = "SET VARIABLE AGITATOR_STATUS", failure[] = "FAILURE\n";
+        bool is_first = session->command <= 1 && session->matched == 0;
+
+        if (length == 0)
+                return FAILURE_CUT;
+        if (is_first && length >= strlen(refusal) && memcmp(data, refusal, strlen(refusal)) == 0)
+                return FAILURE_REFUSED;
+        if (session->matched == 0 && length == strlen(failure) &&
+            memcmp(data, failure, length) == 0)
+                return is_first ? FAILURE_REFUSED : FAILURE_CUT;
+
+        return FAILURE_WRONG;
+}
+
+static void
+session_fail(Session *session,
+             Load *load,
+             Failure failure,
+             const char *why,
+             const char *data,
+             size_t length)
+{
+        load->failures[failure]++;
         if (load->errors++ < ERRORS_SHOWN) {
                 fprintf(stderr, "bench-load: session %u, command %u: %s", session->id,
                         session->command, why);
@@ -126,7 +169,7 @@ session_send(Session *session, Load *load, const char *data, size_t length, bool
                                         (data + session->sent) + 1);
                 n = channel_send(&session->channel, data + session->sent, size);
                 if (n < 0 && errno != EAGAIN)
-                        session_fail(session, load, strerror(errno), NULL, 0);
+                        session_fail(session, load, FAILURE_CUT, strerror(errno), NULL, 0);
                 if (n < 0)
                         return false;
                 session->sent += (size_t)n;
@@ -155,7 +198,7 @@ session_handshake(Session *session, Load *load)
         int result = channel_handshake(&session->channel);
 
         if (result < 0)
-                session_fail(session, load, "no handshake", NULL, 0);
+                session_fail(session, load, FAILURE_CUT, "no handshake", NULL, 0);
         if (result <= 0)
                 return false;
         session->state = SESSION_ENVIRONMENT;
@@ -168,18 +211,20 @@ static void
 session_send_reply(Session *session, Load *load)
 {
         const Script *script = script_of(load, session);
-        size_t length;
-        const char *reply = script_reply(script, &length);
+        bool talks = session->is_idle && load->options.idle_pause > 0;
+        bool is_last = talks && session->is_last;
+        size_t length = strlen(SCRIPT_LAST_REPLY);
+        const char *reply = is_last ? SCRIPT_LAST_REPLY : script_reply(script, &length);
 
         if (!session_send(session, load, reply, length, false))
                 return;
         session->state = SESSION_COMMAND;
         session->mark = endpoint_now();
-        session->command++;
+        session->command = is_last ? script->commands + 1 : session->command + 1;
         session->matched = 0;
         if (session->command == script->commands + 1)
                 channel_keep(&session->channel, load->tls);
-        if (session->is_idle && session->command > script->commands) {
+        if (session->is_idle && !talks && session->command > script->commands) {
                 session->state = SESSION_IDLE;
                 load->held++;
         }
@@ -216,7 +261,7 @@ session_start(Load *load, bool is_idle, int64_t start)
         if (connect(fd, (const struct sockaddr *)&load->options.address,
                     sizeof(load->options.address)) < 0 &&
             errno != EINPROGRESS) {
-                session_fail(session, load, strerror(errno), NULL, 0);
+                session_fail(session, load, FAILURE_REFUSED, strerror(errno), NULL, 0);
                 return;
         }
         if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -235,14 +280,57 @@ session_end(Session *session, Load *load)
 
         if (session->state != SESSION_COMMAND || session->matched > 0 ||
             session->command != script->commands + 1) {
-                session_fail(session, load, "ended too early", NULL, 0);
+                session_fail(session, load, FAILURE_CUT, "ended too early", NULL, 0);
                 return;
         }
         load->resumed += channel_is_resumed(&session->channel);
         (void)!channel_send(&session->channel, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP));
-        histogram_add(&load->session, endpoint_now() - session->start);
-        load->completed++;
+        if (session->is_idle) {
+                load->finished++;
+        } else {
+                histogram_add(&load->session, endpoint_now() - session->start);
+                load->completed++;
+        }
         session_close(session, load);
+}
+
+/* The command is there; its reply goes at once, but from those who take their time. */
+static void
+session_reply(Session *session, Load *load)
+{
+        int64_t pause = load->options.idle_pause * (SECOND / 1000);
+
+        session->sent = 0;
+        if (!session->is_idle || pause == 0) {
+                session->state = SESSION_REPLY;
+                session_send_reply(session, load);
+                return;
+        }
+        if (session->command == 1)
+                load->held++;
+        load->idle_commands++;
+        session->state = SESSION_PAUSE;
+        /* A prime, so that they don't all talk at once. */
+        session->due = endpoint_now() + pause / 2 +
+                       (int64_t)(session->id + session->command) * 7919 % 1000 * pause / 1000;
+}
+
+/* Sends the replies that are due, or all of them as the last ones. */
+static void
+load_talk(Load *load)
+{
+        int64_t now = endpoint_now();
+
+        /* They have been opened first. */
+        for (unsigned i = 0; i < load->options.idle; i++) {
+                Session *session = &load->all[i];
+
+                if (session->state != SESSION_PAUSE || (session->due > now && !load->is_finishing))
+                        continue;
+                session->is_last = load->is_finishing;
+                session->state = SESSION_REPLY;
+                session_send_reply(session, load);
+        }
 }
 
 static void
@@ -255,7 +343,8 @@ session_read(Session *session, Load *load, const char *data, size_t length)
         if (session->state != SESSION_COMMAND || session->command > script->commands ||
             length > size - session->matched ||
             memcmp(command + session->matched, data, length) != 0) {
-                session_fail(session, load, "not the command expected", data, length);
+                session_fail(session, load, session_classify(session, data, length),
+                             "not the command expected", data, length);
                 return;
         }
         if (session->matched == 0 && !session->is_idle) {
@@ -268,11 +357,8 @@ session_read(Session *session, Load *load, const char *data, size_t length)
                 load->commands++;
         }
         session->matched += length;
-        if (session->matched == size) {
-                session->state = SESSION_REPLY;
-                session->sent = 0;
-                session_send_reply(session, load);
-        }
+        if (session->matched == size)
+                session_reply(session, load);
 }
 
 static void
@@ -301,7 +387,7 @@ session_ready(Session *session, Load *load, uint32_t events)
                 if (n < 0 && errno == EAGAIN)
                         return;
                 if (n < 0)
-                        session_fail(session, load, strerror(errno), NULL, 0);
+                        session_fail(session, load, FAILURE_CUT, strerror(errno), NULL, 0);
                 else if (n == 0)
                         session_end(session, load);
                 else
@@ -355,7 +441,8 @@ load_turn(Load *load, int64_t deadline)
 {
         struct epoll_event events[256];
         uint64_t expirations;
-        int n = epoll_wait(load->epoll, events, 256, 1000);
+        bool talks = load->options.idle_pause > 0;
+        int n = epoll_wait(load->epoll, events, 256, talks ? TALK_TURN : 1000);
 
         for (int i = 0; i < n; i++) {
                 if (!events[i].data.ptr)
@@ -365,16 +452,26 @@ load_turn(Load *load, int64_t deadline)
                 else
                         session_ready(events[i].data.ptr, load, events[i].events);
         }
+        if (talks)
+                load_talk(load);
 
         return endpoint_now() < deadline;
 }
 
 static bool
-wait_for_caller(const Load *load)
+wait_for_caller(Load *load)
 {
+        struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
         char line[16];
 
-        return !load->options.wait || fgets(line, sizeof(line), stdin);
+        if (!load->options.wait)
+                return true;
+        while (load->options.idle_pause > 0 && poll(&input, 1, 0) == 0) {
+                if (!load_turn(load, INT64_MAX))
+                        return false;
+        }
+
+        return fgets(line, sizeof(line), stdin);
 }
 
 static bool
@@ -395,14 +492,24 @@ load_open_idle(Load *load, int64_t deadline)
 }
 
 static void
+load_print_errors(const Load *load)
+{
+        printf("\"errors\": %u, \"refused\": %u, \"cut\": %u, \"wrong\": %u", load->errors,
+               load->failures[FAILURE_REFUSED], load->failures[FAILURE_CUT],
+               load->failures[FAILURE_WRONG]);
+}
+
+static void
 load_print(const Load *load, int64_t wall)
 {
         double seconds = (double)wall / (double)SECOND;
 
-        printf("{\"sessions\": %u, \"errors\": %u, \"idle\": %u, \"commands\": %" PRIu64
+        printf("{\"sessions\": %u, \"idle\": %u, \"commands\": %" PRIu64
                ", \"late\": %u, \"resumed\": %u, \"wall\": %.6f, \"rate\": %.1f, ",
-               load->completed, load->errors, load->idle_open, load->commands, load->late,
-               load->resumed, seconds, load->completed / seconds);
+               load->completed, load->idle_open, load->commands, load->late, load->resumed, seconds,
+               load->completed / seconds);
+        load_print_errors(load);
+        printf(", ");
         histogram_print(&load->setup, "setup_us", stdout);
         printf(", ");
         histogram_print(&load->command, "command_us", stdout);
@@ -438,11 +545,32 @@ static void
 load_close_idle(Load *load)
 {
         for (unsigned i = 0; i < MAX_OPEN; i++) {
-                if (load->all[i].state != SESSION_IDLE)
+                if (load->all[i].state != SESSION_IDLE && load->all[i].state != SESSION_PAUSE)
                         continue;
                 (void)!channel_send(&load->all[i].channel, SCRIPT_HANGUP, strlen(SCRIPT_HANGUP));
                 channel_close(&load->all[i].channel);
         }
+}
+
+/* Ends those that talk, each as the server does after its last command. */
+static bool
+load_finish_idle(Load *load)
+{
+        int64_t deadline = endpoint_now() + load->options.timeout * SECOND;
+        bool in_time = true;
+
+        load->is_finishing = true;
+        load_talk(load);
+        while (in_time && load->idle_open > 0)
+                in_time = load_turn(load, deadline);
+        load->errors += load->idle_open;
+
+        printf("{\"finished\": %u, \"commands\": %" PRIu64 ", ", load->finished,
+               load->idle_commands);
+        load_print_errors(load);
+        printf("}\n");
+
+        return load->errors == 0;
 }
 
 static unsigned
@@ -467,6 +595,7 @@ parse_options(Options *options, int argc, char **argv)
                 { "rate", required_argument, NULL, 'r' },
                 { "idle", required_argument, NULL, 'i' },
                 { "idle-path", required_argument, NULL, 'I' },
+                { "idle-pause", required_argument, NULL, 'P' },
                 { "timeout", required_argument, NULL, 't' },
                 { "tls", required_argument, NULL, 's' },
                 { "tls-version", required_argument, NULL, 'v' },
@@ -495,6 +624,9 @@ parse_options(Options *options, int argc, char **argv)
                         break;
                 case 'I':
                         options->idle_path = optarg;
+                        break;
+                case 'P':
+                        options->idle_pause = number(optarg);
                         break;
                 case 't':
                         options->timeout = number(optarg);
@@ -543,6 +675,8 @@ main(int argc, char **argv)
             !script_parse(&load.script, options->path, strlen(options->path)) ||
             !script_parse(&load.idle_script, options->idle_path, strlen(options->idle_path)))
                 errx(2, "no such path");
+        if (options->idle > MAX_OPEN)
+                errx(2, "more than %d sessions can't be open", MAX_OPEN);
 
         if (options->tls)
                 load.tls = channel_setup_client(options->tls_version, options->resume);
@@ -562,10 +696,9 @@ main(int argc, char **argv)
 
         bool good = load_run(&load);
 
-        if (load.options.idle > 0) {
-                wait_for_caller(&load);
-                load_close_idle(&load);
-        }
+        if (options->idle > 0 && wait_for_caller(&load) && options->idle_pause > 0)
+                good = load_finish_idle(&load) && good;
+        load_close_idle(&load);
 
         return !good;
 }

@@ -40,6 +40,7 @@ typedef struct Session {
         SessionState state;
         Script script;
         unsigned id, command;
+        bool is_last;   /* the reply that comes is SCRIPT_LAST_REPLY */
         size_t matched; /* bytes of the awaited reply, or of HANGUP lines */
         size_t sent;    /* bytes of the command that the kernel took */
         size_t used;
@@ -146,14 +147,25 @@ session_read_environment(Session *session, Counts *counts, const char *data, siz
 static bool
 session_read_reply(Session *session, Counts *counts, const char *data, size_t length)
 {
+        const size_t differs = strlen(SCRIPT_REPLY_BEGIN);
         size_t size;
         const char *reply = script_reply(&session->script, &size);
 
+        if (session->matched <= differs && session->matched + length > differs)
+                session->is_last = data[differs - session->matched] == SCRIPT_LAST_REPLY[differs];
+        if (session->is_last) {
+                reply = SCRIPT_LAST_REPLY;
+                size = strlen(SCRIPT_LAST_REPLY);
+        }
         if (length > size - session->matched || memcmp(reply + session->matched, data, length) != 0)
                 return session_fail(session, counts, "this is not the reply sent");
         session->matched += length;
+        if (session->matched < size)
+                return true;
+        if (session->is_last)
+                session->command = session->script.commands;
 
-        return session->matched < size || session_next(session, counts);
+        return session_next(session, counts);
 }
 
 static bool

@@ -16,6 +16,11 @@
 
 #define SCRIPT_HANGUP "HANGUP\n"
 
+/* The reply to a command in which the caller has hung up: to whichever it is, the server sends no
+ * more of them and ends as it would after the last. What both replies begin with is one. */
+#define SCRIPT_LAST_REPLY  "200 result=-1\n"
+#define SCRIPT_REPLY_BEGIN "200 result="
+
 typedef struct Script {
         unsigned commands;   /* `k3`: commands the server sends */
         size_t command_size; /* `c2000`: bytes of each of them; 0: as short as it comes */
