@@ -21,7 +21,6 @@
  */
 #include <err.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -37,6 +36,7 @@
 #include "channel.h"
 #include "endpoint.h"
 #include "histogram.h"
+#include "load-options.h"
 #include "script.h"
 
 #define SECOND         INT64_C(1000000000)
@@ -76,15 +76,8 @@ typedef enum Failure {
         N_FAILURES
 } Failure;
 
-typedef struct Options {
-        struct sockaddr_in address;
-        const char *authority, *path, *idle_path, *tls_version;
-        unsigned sessions, concurrency, idle, idle_pause, rate, timeout;
-        bool lines, wait, tls, resume;
-} Options;
-
 typedef struct Load {
-        Options options;
+        LoadOptions options;
         Script script, idle_script;
         ChannelSetup *tls; /* NULL: plain */
         int epoll, timer;
@@ -198,7 +191,7 @@ session_handshake(Session *session, Load *load)
         int result = channel_handshake(&session->channel);
 
         if (result < 0)
-                session_fail(session, load, FAILURE_CUT, "no handshake", NULL, 0);
+                session_fail(session, load, FAILURE_REFUSED, "no handshake", NULL, 0);
         if (result <= 0)
                 return false;
         session->state = SESSION_ENVIRONMENT;
@@ -411,7 +404,7 @@ set_timer(Load *load, int64_t when)
 static void
 load_start(Load *load)
 {
-        const Options *options = &load->options;
+        const LoadOptions *options = &load->options;
         unsigned most = options->concurrency;
 
         if (options->resume && !channel_can_resume(load->tls))
@@ -573,87 +566,6 @@ load_finish_idle(Load *load)
         return load->errors == 0;
 }
 
-static unsigned
-number(const char *text)
-{
-        char *end;
-        unsigned long value = strtoul(text, &end, 10);
-
-        if (end == text || *end || value > 100000000)
-                errx(2, "'%s' is not a number", text);
-
-        return (unsigned)value;
-}
-
-static void
-parse_options(Options *options, int argc, char **argv)
-{
-        static const struct option longs[] = {
-                { "path", required_argument, NULL, 'p' },
-                { "sessions", required_argument, NULL, 'n' },
-                { "concurrency", required_argument, NULL, 'c' },
-                { "rate", required_argument, NULL, 'r' },
-                { "idle", required_argument, NULL, 'i' },
-                { "idle-path", required_argument, NULL, 'I' },
-                { "idle-pause", required_argument, NULL, 'P' },
-                { "timeout", required_argument, NULL, 't' },
-                { "tls", required_argument, NULL, 's' },
-                { "tls-version", required_argument, NULL, 'v' },
-                { "lines", no_argument, NULL, 'l' },
-                { "wait", no_argument, NULL, 'w' },
-                { NULL, 0, NULL, 0 },
-        };
-        int option;
-
-        while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-                switch (option) {
-                case 'p':
-                        options->path = optarg;
-                        break;
-                case 'n':
-                        options->sessions = number(optarg);
-                        break;
-                case 'c':
-                        options->concurrency = number(optarg);
-                        break;
-                case 'r':
-                        options->rate = number(optarg);
-                        break;
-                case 'i':
-                        options->idle = number(optarg);
-                        break;
-                case 'I':
-                        options->idle_path = optarg;
-                        break;
-                case 'P':
-                        options->idle_pause = number(optarg);
-                        break;
-                case 't':
-                        options->timeout = number(optarg);
-                        break;
-                case 's':
-                        options->tls = true;
-                        options->resume = strcmp(optarg, "resumed") == 0;
-                        break;
-                case 'v':
-                        options->tls_version = optarg;
-                        break;
-                case 'l':
-                        options->lines = true;
-                        break;
-                case 'w':
-                        options->wait = true;
-                        break;
-                default:
-                        exit(2);
-                }
-        }
-        if (optind != argc - 1)
-                errx(2, "usage: %s [OPTION...] ADDRESS:PORT", argv[0]);
-        options->authority = argv[optind];
-        options->address = endpoint_parse(argv[optind]);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -668,9 +580,9 @@ main(int argc, char **argv)
                 },
         };
         struct epoll_event event = { .events = EPOLLIN, .data.ptr = &load };
-        const Options *options = &load.options;
+        const LoadOptions *options = &load.options;
 
-        parse_options(&load.options, argc, argv);
+        load_options_parse(&load.options, argc, argv);
         if (strlen(options->path) > 200 || strlen(options->idle_path) > 200 ||
             !script_parse(&load.script, options->path, strlen(options->path)) ||
             !script_parse(&load.idle_script, options->idle_path, strlen(options->idle_path)))
