@@ -36,7 +36,7 @@ relay_start(Relay *relay,
         relay->route = route;
         relay->trace = trace;
         relay->started = relay->active = now;
-        relay->on_server_failure = route->on_server_failure;
+        relay->on_server_failure = (uint8_t)route->on_server_failure;
         relay->whole_lines = !route->relay_bytes;
         relay->at_line_start = true;
         agi_dialogue_init(&relay->dialogue);
