@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/address.h"
 #include "net/credentials.h"
+#include "proxy/ranking.h"
 #include "proxy/server.h"
 
 /*
@@ -77,7 +78,9 @@ typedef struct RouteSettings {
         bool rewrite_host;
         OnServerFailure on_server_failure;
         gint64 setup_timeout, idle_timeout, think_timeout;
-        unsigned turn; /* atomic: whose turn it is, the one thing that changes */
+        Ranking *ranking; /* of the servers, where it pays; borrowed from the Settings; may be NULL
+                           */
+        unsigned turn;    /* atomic: whose turn it is, the one thing that changes */
 } RouteSettings;
 
 typedef enum SyslogTransport {
@@ -143,6 +146,7 @@ typedef struct Settings {
         GHashTable *routes_by_path; /* of RouteSettings, all but the wildcard */
         RouteSettings *wildcard;    /* NULL when there is none */
         unsigned deepest_route;     /* segments of the longest path */
+        GHashTable *rankings;       /* of Ranking, by the list of servers that routes have */
         LogSessions any_sessions;   /* those that the log or a log server wants */
 } Settings;
 
