@@ -10,6 +10,7 @@
 
 #include "proxy/settings.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log-limit.h"
@@ -58,7 +59,7 @@ route_settings_free(void *data)
         g_free(route->name);
         g_free(route->path);
         g_ptr_array_unref(route->servers);
-        g_free(route);
+        free(route);
 }
 
 static void
@@ -86,10 +87,22 @@ address_ranges_new(void)
         return g_array_new(FALSE, FALSE, sizeof(AddressRange));
 }
 
+/* Memory for what has something SETTINGS_APART, all zero; for free(). */
+static void *
+new_apart(size_t size)
+{
+        void *memory;
+
+        if (posix_memalign(&memory, G_ALIGNOF(Settings), size) != 0)
+                g_error("Out of memory");
+
+        return memset(memory, 0, size);
+}
+
 Settings *
 settings_new(void)
 {
-        Settings *settings = g_new0(Settings, 1);
+        Settings *settings = new_apart(sizeof(*settings));
 
         settings->refs = 1;
         settings->trust = address_ranges_new();
@@ -171,7 +184,7 @@ settings_unref(Settings *settings)
         g_ptr_array_unref(settings->answers);
         g_ptr_array_unref(settings->servers);
         g_ptr_array_unref(settings->listeners);
-        g_free(settings);
+        free(settings);
 }
 
 ListenerSettings *
@@ -224,7 +237,7 @@ settings_add_answer(Settings *settings, const char *name)
 RouteSettings *
 settings_add_route(Settings *settings, const char *name)
 {
-        RouteSettings *route = g_new0(RouteSettings, 1);
+        RouteSettings *route = new_apart(sizeof(*route));
 
         route->name = g_strdup(name);
         route->mode = BALANCE_FAILOVER;
