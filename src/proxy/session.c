@@ -40,22 +40,24 @@ typedef enum SessionState {
         SESSION_CLOSED,
 } SessionState;
 
-/* In the order in which a relayed command needs it. */
+/* What a relayed command needs stands together, at the end. */
 struct Session {
+        GList link;
+        Record record;
+        Deadline deadline;
+        Settings *settings;
+        RouteSettings *route;
+        Trace *trace; /* of what is said; NULL when nobody wants to see it */
+        Target target;
+        Phase phase;
+        Stream client, server;
         Worker *worker;
         uint8_t state;   /* SessionState */
         uint8_t refusal; /* from the first; NONE: it has a place of the proxy's */
         uint8_t told;    /* the refusal that the client is told of; NONE: just FAILURE */
-        Stream client, server;
-        Phase phase;
-        Target target;
-        Trace *trace; /* of what is said; NULL when nobody wants to see it */
-        Settings *settings;
-        RouteSettings *route;
-        Deadline deadline;
-        Record record;
-        GList link;
-        char address[] __attribute__((aligned(8))); /* of the client, as long as it is */
+
+        /* Of the client, only as long as it is; so the size ends here, without any padding. */
+        char address[] __attribute__((aligned(G_ALIGNOF(Address))));
 };
 
 typedef struct SessionStateRow {
@@ -618,7 +620,8 @@ session_new(Worker *worker,
             const ListenerSettings *listener)
 {
         size_t size = address_get_size(client);
-        Session *session = g_malloc0(sizeof(Session) + size);
+        size_t room = G_STRUCT_OFFSET(Session, address) + size;
+        Session *session = g_malloc0(MAX(room, sizeof(Session)));
 
         session->worker = worker;
         session->settings = settings_ref(settings);
