@@ -7,13 +7,13 @@
 
 #include <string.h>
 
-/* How many bytes follow @from until one of @stops or the end. */
+/* How many bytes follow @from until a query, a fragment, or if @slash, a path, or the end. */
 static size_t
-length_until(const char *value, size_t from, size_t length, const char *stops)
+length_until(const char *value, size_t from, size_t length, bool slash)
 {
         size_t i = from;
 
-        while (i < length && (value[i] == '\0' || !strchr(stops, value[i])))
+        while (i < length && value[i] != '?' && value[i] != '#' && !(slash && value[i] == '/'))
                 i++;
         return i - from;
 }
@@ -34,13 +34,13 @@ agi_request_parse(AgiRequest *request, const char *value, size_t length)
         i += strlen("://");
 
         request->authority = i;
-        request->authority_length = length_until(value, i, length, "/?#");
+        request->authority_length = length_until(value, i, length, true);
         i += request->authority_length;
 
         if (i < length && value[i] == '/')
                 i++;
         request->path = i;
-        request->path_length = length_until(value, i, length, "?#");
+        request->path_length = length_until(value, i, length, false);
         return true;
 }
 

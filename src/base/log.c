@@ -50,11 +50,12 @@ typedef struct Log {
         int tap_level;   /* atomic; 0 when there is no tap */
         guint64 dropped; /* atomic */
 
-        pthread_mutex_t tap_lock; /* of these two */
+        /* On cache lines apart from what every session reads. */
+        pthread_mutex_t tap_lock __attribute__((aligned(64))); /* of these two */
         LogTap tap;
         void *tap_data;
 
-        pthread_mutex_t lock; /* of all that follows */
+        pthread_mutex_t lock __attribute__((aligned(64))); /* of all that follows */
         pthread_cond_t wanted, drained;
         LogQueue queue;
         bool running;  /* the thread will come for what is queued; atomic too */

@@ -474,10 +474,8 @@ address_range_match(const AddressRange *ranges, size_t n, const Address *address
         return false;
 }
 
-Address *
-address_copy(const Address *address)
+size_t
+address_get_size(const Address *address)
 {
-        size_t used = MAX(address->length, sizeof(address->any.sa_family));
-
-        return g_memdup2(address, offsetof(Address, any) + used);
+        return offsetof(Address, any) + MAX(address->length, sizeof(address->any.sa_family));
 }

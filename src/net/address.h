@@ -53,9 +53,9 @@ char *address_print(const Address *address, char text[ADDRESS_TEXT_SIZE]);
 
 bool address_equal(const Address *a, const Address *b);
 
-/* A copy that has only the bytes that are in use, to be freed with g_free(): not to be copied like
- * others. */
-Address *address_copy(const Address *address);
+/* How many bytes of it are in use: a copy of so many can be read like others, but not copied like
+ * them. */
+size_t address_get_size(const Address *address);
 
 /* An immutable, counted list of addresses; shared between threads. */
 typedef struct AddressList {

@@ -3,7 +3,8 @@
  * failover and round-robin walk the list once round, from its head or from whose turn it is.
  * balance looks for the fewest active sessions over weight, and begins to look where its turn is,
  * so that ties go round too. Nothing beats a server without sessions, so with more servers than
- * sessions it looks at few of them.
+ * sessions it looks at few of them. A route with many servers has a ranking of them; a session that
+ * was in vain at the first in it has had a dial for nothing, and can look at all the others.
  */
 
 #include "proxy/balance.h"
@@ -73,7 +74,9 @@ balance_next(Balance *balance, RouteSettings *route)
                 i = (balance->first + balance->n_tried) % n;
                 break;
         case BALANCE_LEAST:
-                i = balance_find_least(balance, route);
+                i = route->ranking && balance->n_tried == 0
+                            ? ranking_find(route->ranking, balance->first)
+                            : balance_find_least(balance, route);
                 if (n > 1)
                         balance_mark(balance, i, n);
                 break;

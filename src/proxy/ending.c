@@ -26,14 +26,15 @@ find_by_in_relay(const Relay *relay)
 }
 
 static const char *
-find_by(const Record *record, const Relay *relay, const Answer *answer)
+find_by(const Record *record, const Phase *phase)
 {
-        switch (record->result) {
+        switch ((RecordResult)record->result) {
         case RECORD_SERVED:
         case RECORD_BROKEN:
-                return find_by_in_relay(relay);
+                return find_by_in_relay(&phase->relay);
         case RECORD_ANSWERED:
-                return answer->was_left || answer->dialogue.hung_up ? "client" : "agitator";
+                return phase->answer.was_left || phase->answer.dialogue.hung_up ? "client"
+                                                                                : "agitator";
         case RECORD_ABANDONED:
                 return "client";
         case RECORD_REFUSED:
@@ -52,26 +53,41 @@ find_status_of_none(const Record *record)
                                                                                      : NULL;
 }
 
-void
-ending_find(RecordEnd *end, const Record *record, const Relay *relay, const Answer *answer)
+static void
+find_dialogue(RecordEnd *end, const AgiDialogue *dialogue)
 {
-        const AgiDialogue *dialogue = answer->client ? &answer->dialogue : &relay->dialogue;
+        end->commands = dialogue->commands;
+        end->replies = dialogue->replies;
+}
 
-        *end = (RecordEnd){
-                .by = find_by(record, relay, answer),
-                .commands = dialogue->commands,
-                .replies = dialogue->replies,
-        };
+void
+ending_find(RecordEnd *end, Record *record, const Phase *phase)
+{
+        const Answer *answer = &phase->answer;
+        const Relay *relay = &phase->relay;
 
-        if (answer->client) {
-                end->status = answer_get_status(answer);
-                end->command = answer_get_last_command(answer);
-                end->command_length = end->command ? strlen(end->command) : 0;
-        } else if (relay->client) {
+        *end = (RecordEnd){ .by = find_by(record, phase) };
+
+        switch ((PhaseKind)phase->kind) {
+        case PHASE_SETUP:
+                record->bytes_in += buffer_length(&phase->inbox.bytes);
+                end->status = find_status_of_none(record);
+                break;
+        case PHASE_RELAY:
+                record->bytes_in += relay->to_server.bytes;
+                record->bytes_out = relay->to_client.bytes;
+                find_dialogue(end, &relay->dialogue);
                 end->status = relay_get_status(relay);
                 end->command = relay->n_command > 0 ? relay->command : NULL;
                 end->command_length = relay->n_command;
-        } else {
-                end->status = find_status_of_none(record);
+                break;
+        case PHASE_ANSWER:
+                record->bytes_in += answer->bytes_in;
+                record->bytes_out = answer->bytes_out;
+                find_dialogue(end, &answer->dialogue);
+                end->status = answer_get_status(answer);
+                end->command = answer_get_last_command(answer);
+                end->command_length = end->command ? strlen(end->command) : 0;
+                break;
         }
 }

@@ -7,7 +7,8 @@
 
 /*
  * A number of places, taken and given back by any thread without a lock, and never more of them
- * taken than there are.
+ * taken than there are. Who changes it and then looks whether somebody wants to know can't miss him
+ * who says so and then reads it: all is in one order.
  */
 
 /* Embedded in its owner, on a cache line of its own, since every session writes to it. */
@@ -19,13 +20,13 @@ typedef struct Places {
 static inline bool
 places_reserve(Places *places, unsigned max)
 {
-        unsigned taken = __atomic_load_n(&places->taken, __ATOMIC_RELAXED);
+        unsigned taken = __atomic_load_n(&places->taken, __ATOMIC_SEQ_CST);
 
         do {
                 if (max > 0 && taken >= max)
                         return false;
         } while (!__atomic_compare_exchange_n(&places->taken, &taken, taken + 1, true,
-                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+                                              __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
 
         return true;
 }
@@ -34,7 +35,7 @@ places_reserve(Places *places, unsigned max)
 static inline void
 places_release(Places *places)
 {
-        unsigned before = __atomic_fetch_sub(&places->taken, 1, __ATOMIC_RELAXED);
+        unsigned before = __atomic_fetch_sub(&places->taken, 1, __ATOMIC_SEQ_CST);
 
         g_assert(before > 0);
 }
@@ -43,11 +44,11 @@ places_release(Places *places)
 static inline void
 places_add(Places *places)
 {
-        __atomic_add_fetch(&places->taken, 1, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&places->taken, 1, __ATOMIC_SEQ_CST);
 }
 
 static inline unsigned
 places_get_taken(const Places *places)
 {
-        return __atomic_load_n(&places->taken, __ATOMIC_RELAXED);
+        return __atomic_load_n(&places->taken, __ATOMIC_SEQ_CST);
 }

@@ -50,7 +50,7 @@ field_set_add_number(FieldSet *set, const char *key, uint64_t value)
 }
 
 static void
-field_set_add_span(FieldSet *set, const char *key, const char *facts, AgiSpan span)
+field_set_add_span(FieldSet *set, const char *key, const char *facts, RecordSpan span)
 {
         if (span.length > 0)
                 field_set_add(set, key, facts + span.offset, span.length);
@@ -60,16 +60,16 @@ void
 record_start(Record *record, uint64_t id, const Address *client, const char *listener, gint64 now)
 {
         record->id = id;
-        record->client = address_copy(client);
+        record->client = client;
         record->listener = listener;
         record->started = now;
 }
 
 /* Moves @span's bytes to the end of what is in @facts. */
 static void
-copy_span(char *facts, size_t *size, const char *block, AgiSpan from, AgiSpan *to)
+copy_span(char *facts, size_t *size, const char *block, AgiSpan from, RecordSpan *to)
 {
-        *to = (AgiSpan){ (uint32_t)*size, from.length };
+        *to = (RecordSpan){ (uint16_t)*size, (uint16_t)from.length };
         memcpy(facts + *size, block + from.offset, from.length);
         *size += from.length;
 }
@@ -79,6 +79,7 @@ record_note_environment(Record *record, const AgiEnv *env, const char *block)
 {
         size_t size = 0;
 
+        G_STATIC_ASSERT(AGI_ENV_MAX_SIZE <= UINT16_MAX + 1);
         g_assert(!record->facts);
         record->facts = g_malloc(env->request.length + env->uniqueid.length + env->channel.length +
                                  env->callerid.length + 1);
@@ -208,7 +209,7 @@ record_log_odd_path(const Record *record, const Settings *settings)
 bool
 record_is_failure(const Record *record)
 {
-        switch (record->result) {
+        switch ((RecordResult)record->result) {
         case RECORD_SERVED:
         case RECORD_ANSWERED:
         case RECORD_ABANDONED:
@@ -394,7 +395,6 @@ record_log(const Record *record, const RecordEnd *end, const Settings *settings,
 void
 record_clear(Record *record)
 {
-        g_free(record->client);
         g_free(record->facts);
         g_free(record->failure);
         g_free(record->tls_peer);

@@ -25,16 +25,22 @@ typedef enum RecordResult {
         RECORD_CUT,       /* ended by the proxy's stop */
 } RecordResult;
 
-/* Embedded in its session; all zero at first, record_clear() at the end. Strings are borrowed from
- * what the session holds. */
+/* A piece of a record's facts, which are no longer than the environment that they come from. */
+typedef struct RecordSpan {
+        uint16_t offset, length;
+} RecordSpan;
+
+/* Embedded in its session; all zero at first, record_clear() at the end. What is const is borrowed
+ * from the session. */
 typedef struct Record {
         uint64_t id;
-        Address *client;
+        const Address *client;
         const char *listener, *route, *server;
         char *facts; /* copies of what the spans below stand for */
-        AgiSpan request, uniqueid, channel, callerid;
-        RecordResult result;
-        int error;              /* errno behind it; 0 when there is none */
+        RecordSpan request, uniqueid, channel, callerid;
+        int error;              /* errno behind the result; 0 when there is none */
+        uint8_t result;         /* RecordResult */
+        bool is_debugged;       /* by Debug=: its steps are logged, whatever the level */
         const char *reason;     /* NOROUTE and so on; NULL when all went well */
         char *failure;          /* what says more than that errno; NULL when it says all */
         const char *tls;        /* version of the client's; NULL: none */
@@ -43,7 +49,6 @@ typedef struct Record {
         const char *state;      /* name of the one it came to its end in */
         gint64 started, set_up; /* monotonic; set_up 0: never */
         uint64_t bytes_in, bytes_out;
-        bool is_debugged; /* by Debug=: its steps are logged, whatever the level */
 } Record;
 
 /* What is known of the end only. Strings are borrowed. */
@@ -59,7 +64,7 @@ typedef struct RecordEnd {
 #define RECORD_ID_FORMAT "%013" G_GINT64_MODIFIER "x"
 #define RECORD_ID_SIZE   24
 
-/* Begins the record of a session of @client, which is copied, at @listener, which isn't. */
+/* Begins the record of a session of @client at @listener; neither is copied. */
 void record_start(Record *record,
                   uint64_t id,
                   const Address *client,
@@ -84,7 +89,7 @@ void record_note_state(Record *record, const char *state);
 
 /* What one of the spans is of; not ended by NUL. */
 static inline const char *
-record_get_text(const Record *record, AgiSpan span)
+record_get_text(const Record *record, RecordSpan span)
 {
         return record->facts ? record->facts + span.offset : "";
 }

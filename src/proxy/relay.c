@@ -36,7 +36,7 @@ relay_start(Relay *relay,
         relay->route = route;
         relay->trace = trace;
         relay->started = relay->active = now;
-        relay->on_server_failure = route->on_server_failure;
+        relay->on_server_failure = (uint8_t)route->on_server_failure;
         relay->whole_lines = !route->relay_bytes;
         relay->at_line_start = true;
         agi_dialogue_init(&relay->dialogue);
@@ -158,15 +158,12 @@ relay_note_passed(Relay *relay, RelayWay *way, const char *data, size_t passed)
                 relay->at_line_start = data[passed - 1] == '\n';
 }
 
-/* Sends what is held and may go. */
+/* Sends what is held, which is something, and may go. */
 static void
 relay_flush(Relay *relay, RelayWay *way, BufferPool *pool)
 {
         size_t length = buffer_length(&way->held);
         size_t sent;
-
-        if (length == 0)
-                return;
 
         if (way == &relay->to_client && way->passed < length) {
                 const char *data = buffer_data(&way->held) + way->passed;
@@ -399,9 +396,11 @@ relay_pass_end(Relay *relay, RelayWay *way)
 static void
 relay_move(Relay *relay, RelayWay *way, BufferPool *pool)
 {
-        relay_flush(relay, way, pool);
+        if (buffer_length(&way->held) > 0)
+                relay_flush(relay, way, pool);
         relay_read(relay, way, pool);
-        relay_flush(relay, way, pool);
+        if (buffer_length(&way->held) > 0)
+                relay_flush(relay, way, pool);
         relay_pass_end(relay, way);
 }
 

@@ -78,7 +78,7 @@ typedef struct Relay {
         Trace *trace; /* NULL: the dialogue isn't logged */
         RelayWay to_server, to_client;
         AgiDialogue dialogue;
-        OnServerFailure on_server_failure;
+        uint8_t on_server_failure; /* OnServerFailure */
         bool whole_lines;
         bool in_long_line;  /* the head of a line too long to hold has been passed */
         bool at_line_start; /* the last byte passed to the client was LF */
@@ -86,10 +86,10 @@ typedef struct Relay {
         bool server_failed;
         bool awaits_end; /* the client was given several lines at once: its last reply isn't known
                           */
+        bool has_keepalive;             /* the server's connection */
         int client_error, server_error; /* errno of a break; 0 for none */
         char *server_failure;   /* what says more than the server's errno; NULL when it says all */
         gint64 started, active; /* active: when either side last did something */
-        bool has_keepalive;     /* the server's connection */
         uint8_t ended_by;       /* RelayEnd */
         uint8_t n_command;
         char command[RELAY_COMMAND_SIZE]; /* beginning of the last line that the client was given */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Counters are atomics. The address list is behind a mutex that is held for a few instructions,
- * once a session; it is a pthread one because ThreadSanitizer doesn't know GLib's.
+ * once a session; it is a pthread one because ThreadSanitizer doesn't know GLib's. The rankings are
+ * behind it, too: most servers are in none.
  */
 
 #include "proxy/server.h"
@@ -11,14 +12,23 @@
 
 #include "proxy/notice.h"
 #include "proxy/places.h"
+#include "proxy/ranking.h"
+
+/* Where a ranking has it. */
+typedef struct Rank {
+        Ranking *ranking;
+        unsigned position;
+} Rank;
 
 struct Server {
         pthread_mutex_t lock;
         AddressList *addresses; /* behind the lock */
-        int refs;               /* atomic, like all below */
+        GArray *ranks;          /* of Rank; behind the lock */
+        LedgerAccount account;
+        unsigned n_ranks; /* atomic, like all below */
+        int refs;
         bool is_down;
         Notice full;
-        LedgerAccount account;
         Places alone[2]; /* the account of one without a ledger */
 };
 
@@ -32,6 +42,7 @@ server_new(const char *name, Ledger *ledger)
 
         *server = (Server){ .refs = 1 };
         pthread_mutex_init(&server->lock, NULL);
+        server->ranks = g_array_new(FALSE, FALSE, sizeof(Rank));
         if (!ledger || !ledger_get_account(ledger, name, &server->account))
                 server->account = (LedgerAccount){ &server->alone[0], &server->alone[1] };
 
@@ -54,7 +65,24 @@ server_unref(Server *server)
 
         pthread_mutex_destroy(&server->lock);
         address_list_unref(server->addresses);
+        g_array_unref(server->ranks);
         free(server);
+}
+
+/* After a change of its count. */
+static void
+server_tell(Server *server)
+{
+        if (G_LIKELY(__atomic_load_n(&server->n_ranks, __ATOMIC_SEQ_CST) == 0))
+                return;
+
+        pthread_mutex_lock(&server->lock);
+        for (unsigned i = 0; i < server->ranks->len; i++) {
+                const Rank *rank = &g_array_index(server->ranks, Rank, i);
+
+                ranking_note(rank->ranking, rank->position);
+        }
+        pthread_mutex_unlock(&server->lock);
 }
 
 bool
@@ -63,6 +91,7 @@ server_reserve(Server *server, unsigned max)
         if (!places_reserve(server->account.total, max))
                 return false;
         places_add(server->account.own); /* who dies right here leaves a place taken for good */
+        server_tell(server);
 
         return true;
 }
@@ -72,12 +101,37 @@ server_release(Server *server)
 {
         places_release(server->account.own);
         places_release(server->account.total);
+        server_tell(server);
 }
 
 unsigned
 server_get_active(const Server *server)
 {
         return places_get_taken(server->account.total);
+}
+
+void
+server_rank(Server *server, Ranking *ranking, unsigned position, unsigned weight)
+{
+        Rank rank = { ranking, position };
+
+        pthread_mutex_lock(&server->lock);
+        g_array_append_val(server->ranks, rank);
+        __atomic_store_n(&server->n_ranks, server->ranks->len, __ATOMIC_SEQ_CST);
+        ranking_set(ranking, position, &server->account, weight);
+        pthread_mutex_unlock(&server->lock);
+}
+
+void
+server_unrank(Server *server, const Ranking *ranking)
+{
+        pthread_mutex_lock(&server->lock);
+        for (unsigned i = server->ranks->len; i-- > 0;) {
+                if (g_array_index(server->ranks, Rank, i).ranking == ranking)
+                        g_array_remove_index_fast(server->ranks, i);
+        }
+        __atomic_store_n(&server->n_ranks, server->ranks->len, __ATOMIC_SEQ_CST);
+        pthread_mutex_unlock(&server->lock);
 }
 
 AddressList *

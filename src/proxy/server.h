@@ -33,6 +33,12 @@ void server_release(Server *server);
 /* Sessions that have a place now, in whichever process. Any thread. */
 unsigned server_get_active(const Server *server);
 
+/* From now on @ranking is told of its sessions, as those of @position, until server_unrank(). Any
+ * thread. */
+typedef struct Ranking Ranking;
+void server_rank(Server *server, Ranking *ranking, unsigned position, unsigned weight);
+void server_unrank(Server *server, const Ranking *ranking);
+
 /* Where it is; NULL while its name has not been resolved. The caller gets a reference. Any thread.
  */
 AddressList *server_get_addresses(Server *server);

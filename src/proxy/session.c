@@ -6,21 +6,21 @@
  * deadline.
  *
  * Up to dialing the client's bytes are in the inbox, so that the environment can be sent to one
- * server after the other; from relaying on the relay has them. A place at a server is held from
- * choosing on, until the connection to that server is closed (proxy/target.h).
+ * server after the other; from relaying on the relay has them, and where agitator is the server,
+ * the answer (proxy/phase.h). A place at a server is held from choosing on, until the connection to
+ * that server is closed (proxy/target.h).
  */
 
 #include "proxy/session.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "net/stream.h"
-#include "proxy/answer.h"
 #include "proxy/ending.h"
 #include "proxy/greeting.h"
-#include "proxy/inbox.h"
+#include "proxy/phase.h"
 #include "proxy/record.h"
-#include "proxy/relay.h"
 #include "proxy/target.h"
 #include "proxy/trace.h"
 
@@ -40,26 +40,24 @@ typedef enum SessionState {
         SESSION_CLOSED,
 } SessionState;
 
+/* What a relayed command needs stands together, at the end. */
 struct Session {
-        Worker *worker;
-        Settings *settings;
         GList link;
-        SessionState state;
-        Refusal refusal; /* from the first; NONE: it has a place of the proxy's */
-
-        Stream client, server;
-        Deadline deadline;
-        gint64 active; /* when something last happened while answering */
-        gint64 setup_end;
-
-        Inbox inbox;
-        RouteSettings *route;
-        Target target;
-        Relay relay;
-        Answer answer;
-        const char *report[2]; /* what a refusal says, NULL at its end */
         Record record;
+        Deadline deadline;
+        Settings *settings;
+        RouteSettings *route;
         Trace *trace; /* of what is said; NULL when nobody wants to see it */
+        Target target;
+        Phase phase;
+        Stream client, server;
+        Worker *worker;
+        uint8_t state;   /* SessionState */
+        uint8_t refusal; /* from the first; NONE: it has a place of the proxy's */
+        uint8_t told;    /* the refusal that the client is told of; NONE: just FAILURE */
+
+        /* Of the client, only as long as it is; so the size ends here, without any padding. */
+        char address[] __attribute__((aligned(G_ALIGNOF(Address))));
 };
 
 typedef struct SessionStateRow {
@@ -101,16 +99,18 @@ session_trace(Session *session, bool asks)
         session->record.is_debugged |= asks;
         if (G_UNLIKELY(asks || log_is_enabled(G_LOG_LEVEL_DEBUG)) && !session->trace) {
                 session->trace = trace_new(&session->record, session->settings);
-                trace_environment(session->trace, &session->inbox);
+                trace_environment(session->trace, &session->phase.inbox);
         }
 }
 
-/* Nothing of the environment is needed any more. */
+/* Agitator is the server now. */
 static void
-session_drop_inbox(Session *session)
+session_begin_answer(Session *session, const char *const *commands, bool failure)
 {
-        session->record.bytes_in += buffer_length(&session->inbox.bytes);
-        inbox_clear(&session->inbox, session_pool(session));
+        session->record.bytes_in += buffer_length(&session->phase.inbox.bytes);
+        target_leave(&session->target);
+        phase_begin_answer(&session->phase, &session->client, commands, session->told, failure,
+                           session->trace, session_pool(session));
 }
 
 static SessionState
@@ -122,7 +122,7 @@ session_refuse(Session *session, Refusal refusal)
         session->record.reason = refusal_get_word(refusal);
         record_note_failure(&session->record, session->target.error,
                             failure ? failure : session->target.failure);
-        session->report[0] = session->settings->report_status ? refusal_get_report(refusal) : NULL;
+        session->told = session->settings->report_status ? (uint8_t)refusal : REFUSAL_NONE;
 
         return SESSION_REFUSING;
 }
@@ -133,7 +133,7 @@ session_refuse_briefly(Session *session, const char *failure)
 {
         session_refuse(session, REFUSAL_BADREQUEST);
         record_note_failure(&session->record, EPROTO, failure);
-        session->report[0] = NULL;
+        session->told = REFUSAL_NONE;
         return SESSION_REFUSING;
 }
 
@@ -174,8 +174,9 @@ greeting_step(Session *session)
 static SessionState
 reading_step(Session *session)
 {
-        const Inbox *inbox = &session->inbox;
-        InboxResult result = inbox_read(&session->inbox, &session->client, session_pool(session));
+        const Inbox *inbox = &session->phase.inbox;
+        InboxResult result =
+                inbox_read(&session->phase.inbox, &session->client, session_pool(session));
 
         if (G_UNLIKELY(session->trace) && result != INBOX_WAIT)
                 trace_environment(session->trace, inbox);
@@ -220,10 +221,7 @@ static SessionState
 session_play(Session *session, const AnswerSettings *answer)
 {
         session->record.result = RECORD_ANSWERED;
-        session_drop_inbox(session);
-        target_leave(&session->target);
-        answer_start(&session->answer, &session->client, (const char *const *)answer->commands,
-                     answer->failure, session->trace);
+        session_begin_answer(session, (const char *const *)answer->commands, answer->failure);
 
         return SESSION_ANSWERING;
 }
@@ -269,8 +267,8 @@ choosing_step(Session *session)
         bool is_odd;
 
         if (!session->route) {
-                if (!inbox_find_route(&session->inbox, session->settings, session_pool(session),
-                                      &session->route, &is_odd))
+                if (!inbox_find_route(&session->phase.inbox, session->settings,
+                                      session_pool(session), &session->route, &is_odd))
                         return session_refuse(session, REFUSAL_BADREQUEST);
                 if (is_odd)
                         record_log_odd_path(&session->record, session->settings);
@@ -279,12 +277,13 @@ choosing_step(Session *session)
 
                 session->record.route = session->route->name;
                 session_trace(session, session->route->is_debugged);
-                session->setup_end = now + MIN(session->route->setup_timeout, G_TIME_SPAN_DAY);
+                session->phase.setup_end =
+                        now + MIN(session->route->setup_timeout, G_TIME_SPAN_DAY);
         }
 
         if (session->route->servers->len == 0)
                 return session_play(session, session->route->answer);
-        if (now >= session->setup_end)
+        if (now >= session->phase.setup_end)
                 return session_give_up(session, REFUSAL_TIMEOUT);
 
         result = target_find(&session->target, session->route, now);
@@ -297,12 +296,13 @@ choosing_step(Session *session)
 
 /* dialing */
 
-/* The target has taken the environment, or the beginning of it. */
+/* The target has taken the environment, or the beginning of it; @held is what it was made to. */
 static SessionState
-session_begin_relay(Session *session)
+session_begin_relay(Session *session, const Buffer *held)
 {
         BufferPool *pool = session_pool(session);
-        Relay *relay = &session->relay;
+        Relay *relay = &session->phase.relay;
+        Inbox inbox = phase_begin_relay(&session->phase);
         const char *ahead;
         size_t n;
 
@@ -311,13 +311,15 @@ session_begin_relay(Session *session)
         session->record.server = session->target.server->name;
         session->record.set_up = session_now(session);
 
+        relay->to_server.held = *held;
         buffer_consume(&relay->to_server.held, pool, session->target.sent);
         relay->to_server.passed = (uint32_t)buffer_length(&relay->to_server.held);
         relay_start(relay, &session->client, &session->server, session->route, session->trace,
                     session_now(session));
-        ahead = inbox_get_ahead(&session->inbox, &n);
+        ahead = inbox_get_ahead(&inbox, &n);
         relay_note_client(relay, ahead, n);
-        session_drop_inbox(session);
+        session->record.bytes_in += buffer_length(&inbox.bytes);
+        inbox_clear(&inbox, pool);
 
         return SESSION_RELAYING;
 }
@@ -342,26 +344,26 @@ static SessionState
 dialing_step(Session *session)
 {
         SessionState next = SESSION_DIALING;
+        Buffer out = { 0 };
 
-        if (!inbox_read_ahead(&session->inbox, &session->client, session_pool(session))) {
+        if (!inbox_read_ahead(&session->phase.inbox, &session->client, session_pool(session))) {
                 target_leave(&session->target);
                 return session_abandon(session);
         }
 
         while (next == SESSION_DIALING && stream_is_open(&session->server)) {
-                StreamResult result =
-                        target_greet(&session->target, &session->inbox, session->settings,
-                                     session->record.client, session->route,
-                                     &session->relay.to_server.held, session_pool(session));
+                StreamResult result = target_greet(&session->target, &session->phase.inbox,
+                                                   session->settings, session->record.client,
+                                                   session->route, &out, session_pool(session));
                 int error =
                         result == STREAM_BROKEN ? stream_get_error(&session->server) : ECONNRESET;
 
                 if (result == STREAM_OK || result == STREAM_WAIT) {
                         if (session_watch(session, &session->server))
-                                return result == STREAM_OK ? session_begin_relay(session)
+                                return result == STREAM_OK ? session_begin_relay(session, &out)
                                                            : SESSION_DIALING;
                         error = errno;
-                        buffer_clear(&session->relay.to_server.held, session_pool(session));
+                        buffer_clear(&out, session_pool(session));
                 }
 
                 next = session_redial(session, error);
@@ -377,7 +379,7 @@ dialing_limit(const Session *session)
 {
         gint64 now = session_now(session);
 
-        return MIN(target_get_limit(&session->target, now), MAX(session->setup_end - now, 0));
+        return MIN(target_get_limit(&session->target, now), MAX(session->phase.setup_end - now, 0));
 }
 
 /* The address that is being dialed has had its time. When that was the session's, it says nothing
@@ -391,7 +393,7 @@ dialing_expire(Session *session)
                 return dialing_step(session);
         }
 
-        if (session_now(session) < session->setup_end)
+        if (session_now(session) < session->phase.setup_end)
                 return session_redial(session,
                                       stream_is_open(&session->server) ? ETIMEDOUT : EAGAIN);
 
@@ -408,18 +410,18 @@ static SessionState
 relaying_step(Session *session)
 {
         RelayResult result =
-                relay_run(&session->relay, session_pool(session), session_now(session));
+                relay_run(&session->phase.relay, session_pool(session), session_now(session));
 
-        if (session->relay.server_failed && session->target.server) {
+        if (session->phase.relay.server_failed && session->target.server) {
                 session->record.result = RECORD_BROKEN;
-                record_note_failure(&session->record, session->relay.server_error,
-                                    session->relay.server_failure);
+                record_note_failure(&session->record, session->phase.relay.server_error,
+                                    session->phase.relay.server_failure);
                 target_leave(&session->target);
         }
 
         switch (result) {
         case RELAY_RUNNING:
-                if (relay_is_half_ended(&session->relay))
+                if (relay_is_half_ended(&session->phase.relay))
                         session_set_deadline(session);
                 return SESSION_RELAYING;
         case RELAY_ENDED:
@@ -435,7 +437,7 @@ relaying_step(Session *session)
 static gint64
 relaying_limit(const Session *session)
 {
-        return relay_get_limit(&session->relay, session_now(session));
+        return relay_get_limit(&session->phase.relay, session_now(session));
 }
 
 static SessionState
@@ -443,7 +445,7 @@ relaying_expire(Session *session)
 {
         SessionState next;
 
-        switch (relay_check_time(&session->relay, session_now(session))) {
+        switch (relay_check_time(&session->phase.relay, session_now(session))) {
         case RELAY_IN_TIME:
                 return SESSION_RELAYING;
         case RELAY_UNENDED:
@@ -457,7 +459,8 @@ relaying_expire(Session *session)
         }
 
         /* After that nobody waits for what the client is still executing. */
-        relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT, RELAY_END_AGITATOR);
+        relay_fail_server(&session->phase.relay, session_pool(session), ETIMEDOUT,
+                          RELAY_END_AGITATOR);
         next = relaying_step(session);
 
         return next == SESSION_RELAYING ? SESSION_LINGERING : next;
@@ -468,11 +471,11 @@ relaying_expire(Session *session)
 static SessionState
 answering_step(Session *session)
 {
-        session->active = session_now(session);
+        session->phase.active = session_now(session);
 
-        switch (answer_run(&session->answer, session_pool(session))) {
+        switch (answer_run(&session->phase.answer, session_pool(session))) {
         case ANSWER_RUNNING:
-                return session->state;
+                return (SessionState)session->state;
         case ANSWER_SAID:
                 return SESSION_LINGERING;
         case ANSWER_ENDED:
@@ -485,13 +488,14 @@ answering_step(Session *session)
 static gint64
 answering_limit(const Session *session)
 {
-        return loop_time_left(session->route->idle_timeout, session->active, session_now(session));
+        return loop_time_left(session->route->idle_timeout, session->phase.active,
+                              session_now(session));
 }
 
 static SessionState
 answering_expire(Session *session)
 {
-        answer_skip(&session->answer);
+        answer_skip(&session->phase.answer);
 
         return answering_step(session);
 }
@@ -522,11 +526,9 @@ static void
 session_close(Session *session)
 {
         Record *record = &session->record;
-        BufferPool *pool = session_pool(session);
         RecordEnd end;
 
         /* Who is told of the end, by a close or by the log, finds the places free. */
-        session_drop_inbox(session);
         record_note_ends(record, &session->client, &session->server);
         deadline_stop(&session->deadline);
         target_clear(&session->target);
@@ -534,13 +536,9 @@ session_close(Session *session)
         stream_close(&session->client);
 
         trace_free(session->trace);
-        record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
-        record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
-        ending_find(&end, record, &session->relay, &session->answer);
+        ending_find(&end, record, &session->phase);
         record_log(record, &end, session->settings, session_now(session));
-
-        relay_clear(&session->relay, pool);
-        answer_clear(&session->answer, pool);
+        phase_clear(&session->phase, session_pool(session));
 }
 
 static void
@@ -562,14 +560,11 @@ session_enter(Session *session, SessionState state)
         session_debug(session, "→ %s", session_states[state].name);
         if (state >= SESSION_REFUSING)
                 record_note_state(&session->record, session_states[session->state].name);
-        session->state = state;
+        session->state = (uint8_t)state;
 
         switch (state) {
         case SESSION_REFUSING:
-                target_leave(&session->target);
-                session_drop_inbox(session);
-                answer_start(&session->answer, &session->client, session->report, true,
-                             session->trace);
+                session_begin_answer(session, NULL, true);
                 break;
         case SESSION_LINGERING:
                 target_leave(&session->target);
@@ -624,16 +619,20 @@ session_new(Worker *worker,
             Settings *settings,
             const ListenerSettings *listener)
 {
-        Session *session = g_new0(Session, 1);
+        size_t size = address_get_size(client);
+        size_t room = G_STRUCT_OFFSET(Session, address) + size;
+        Session *session = g_malloc0(MAX(room, sizeof(Session)));
 
         session->worker = worker;
         session->settings = settings_ref(settings);
+        phase_init(&session->phase);
         session->link.data = session;
         session->target.stream = &session->server;
-        record_start(&session->record, worker_make_session_id(worker), client,
+        memcpy(session->address, client, size);
+        record_start(&session->record, worker_make_session_id(worker),
+                     (const Address *)(const void *)session->address,
                      listener ? listener->name : NULL, session_now(session));
         session_trace(session, trace_is_asked_for(settings, listener, client));
-        agi_env_init(&session->inbox.env);
         stream_open(&session->client, fd, listener ? listener->credentials : NULL);
 
         return session;
@@ -642,7 +641,7 @@ session_new(Worker *worker,
 void
 session_start(Session *session, Refusal refusal)
 {
-        session->refusal = refusal;
+        session->refusal = (uint8_t)refusal;
         session_enter(session, SESSION_GREETING);
         session_advance(session);
 
@@ -658,11 +657,11 @@ session_cut(Session *session)
 {
         BufferPool *pool = session_pool(session);
 
-        switch (session->state) {
+        switch ((SessionState)session->state) {
         case SESSION_RELAYING:
-                session->relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
-                relay_fail_server(&session->relay, pool, ECANCELED, RELAY_END_AGITATOR);
-                relay_run(&session->relay, pool, session_now(session));
+                session->phase.relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
+                relay_fail_server(&session->phase.relay, pool, ECANCELED, RELAY_END_AGITATOR);
+                relay_run(&session->phase.relay, pool, session_now(session));
                 break;
         case SESSION_GREETING:
         case SESSION_READING:
@@ -672,9 +671,9 @@ session_cut(Session *session)
                 G_GNUC_FALLTHROUGH;
         case SESSION_ANSWERING:
         case SESSION_REFUSING:
-                session->answer.failure = true;
-                answer_skip(&session->answer);
-                answer_run(&session->answer, pool);
+                session->phase.answer.failure = true;
+                answer_skip(&session->phase.answer);
+                answer_run(&session->phase.answer, pool);
                 break;
         case SESSION_LINGERING:
         case SESSION_CLOSED:

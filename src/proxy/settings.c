@@ -5,11 +5,12 @@
  * caller can't make a look-up expensive by sending a path of thousands of segments.
  *
  * Once settings_finish() has run nothing here changes but the count of references and the routes'
- * turns, both atomic; any thread may read the rest without a lock.
+ * turns, both atomic, and the rankings, which have locks; any thread may read the rest without one.
  */
 
 #include "proxy/settings.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log-limit.h"
@@ -58,7 +59,7 @@ route_settings_free(void *data)
         g_free(route->name);
         g_free(route->path);
         g_ptr_array_unref(route->servers);
-        g_free(route);
+        free(route);
 }
 
 static void
@@ -86,10 +87,22 @@ address_ranges_new(void)
         return g_array_new(FALSE, FALSE, sizeof(AddressRange));
 }
 
+/* Memory for what has something SETTINGS_APART, all zero; for free(). */
+static void *
+new_apart(size_t size)
+{
+        void *memory;
+
+        if (posix_memalign(&memory, G_ALIGNOF(Settings), size) != 0)
+                g_error("Out of memory");
+
+        return memset(memory, 0, size);
+}
+
 Settings *
 settings_new(void)
 {
-        Settings *settings = g_new0(Settings, 1);
+        Settings *settings = new_apart(sizeof(*settings));
 
         settings->refs = 1;
         settings->trust = address_ranges_new();
@@ -132,6 +145,26 @@ settings_ref(Settings *settings)
         return settings;
 }
 
+/* Before the servers go. */
+static void
+settings_drop_rankings(Settings *settings)
+{
+        GHashTableIter each;
+        void *list, *ranking;
+
+        if (!settings->rankings)
+                return;
+
+        g_hash_table_iter_init(&each, settings->rankings);
+        while (g_hash_table_iter_next(&each, &list, &ranking)) {
+                const GPtrArray *servers = list;
+
+                for (unsigned i = 0; i < servers->len; i++)
+                        server_unrank(((ServerSettings *)servers->pdata[i])->server, ranking);
+        }
+        g_hash_table_unref(settings->rankings);
+}
+
 void
 settings_unref(Settings *settings)
 {
@@ -141,6 +174,7 @@ settings_unref(Settings *settings)
         g_array_unref(settings->trust);
         g_array_unref(settings->log_debugged);
         g_strfreev(settings->log_redact);
+        settings_drop_rankings(settings);
         g_clear_pointer(&settings->routes_by_path, g_hash_table_unref);
         g_hash_table_unref(settings->listeners_by_name);
         g_hash_table_unref(settings->servers_by_name);
@@ -150,7 +184,7 @@ settings_unref(Settings *settings)
         g_ptr_array_unref(settings->answers);
         g_ptr_array_unref(settings->servers);
         g_ptr_array_unref(settings->listeners);
-        g_free(settings);
+        free(settings);
 }
 
 ListenerSettings *
@@ -203,7 +237,7 @@ settings_add_answer(Settings *settings, const char *name)
 RouteSettings *
 settings_add_route(Settings *settings, const char *name)
 {
-        RouteSettings *route = g_new0(RouteSettings, 1);
+        RouteSettings *route = new_apart(sizeof(*route));
 
         route->name = g_strdup(name);
         route->mode = BALANCE_FAILOVER;
@@ -315,6 +349,54 @@ settings_finish_servers(Settings *settings, const Settings *old, Ledger *ledger)
         }
 }
 
+static unsigned
+hash_of_list(const void *list)
+{
+        const GPtrArray *servers = list;
+        unsigned hash = servers->len;
+
+        for (unsigned i = 0; i < servers->len; i++)
+                hash = hash * 31 + g_direct_hash(servers->pdata[i]);
+
+        return hash;
+}
+
+static gboolean
+is_equal_list(const void *a, const void *b)
+{
+        const GPtrArray *x = a, *y = b;
+
+        return x->len == y->len && memcmp(x->pdata, y->pdata, x->len * sizeof(void *)) == 0;
+}
+
+static void
+ranking_destroy(void *data)
+{
+        ranking_free(data);
+}
+
+/* Routes with the same list of servers share a ranking, so that a session tells but one of it. */
+static void
+settings_rank(Settings *settings, RouteSettings *route)
+{
+        const GPtrArray *servers = route->servers;
+
+        if (route->mode != BALANCE_LEAST || servers->len < RANKING_MIN_SERVERS)
+                return;
+
+        route->ranking = g_hash_table_lookup(settings->rankings, servers);
+        if (route->ranking)
+                return;
+
+        route->ranking = ranking_new(servers->len);
+        for (unsigned i = 0; i < servers->len; i++) {
+                const ServerSettings *server = servers->pdata[i];
+
+                server_rank(server->server, route->ranking, i, server->weight);
+        }
+        g_hash_table_insert(settings->rankings, route->servers, route->ranking);
+}
+
 /* The words stand from the most to the least. */
 static LogSessions
 settings_find_any_sessions(const Settings *settings)
@@ -336,10 +418,13 @@ settings_finish(Settings *settings, const Settings *old, Ledger *ledger)
         settings->any_sessions = settings_find_any_sessions(settings);
 
         settings->routes_by_path = g_hash_table_new(g_str_hash, g_str_equal);
+        settings->rankings =
+                g_hash_table_new_full(hash_of_list, is_equal_list, NULL, ranking_destroy);
         for (unsigned i = 0; i < settings->routes->len; i++) {
                 RouteSettings *route = settings->routes->pdata[i];
                 RouteSettings *before = old ? settings_find_route(old, route->path) : NULL;
 
+                settings_rank(settings, route);
                 if (before)
                         route->turn = __atomic_load_n(&before->turn, __ATOMIC_RELAXED);
 

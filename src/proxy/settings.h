@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/address.h"
 #include "net/credentials.h"
+#include "proxy/ranking.h"
 #include "proxy/server.h"
 
 /*
@@ -30,6 +31,9 @@ typedef enum OnServerFailure {
         ON_SERVER_FAILURE_RESET,   /* as a direct connection would: AGISTATUS is SUCCESS */
         ON_SERVER_FAILURE_CLOSE,
 } OnServerFailure;
+
+/* What sessions of all threads write to is on a cache line apart from what they only read. */
+#define SETTINGS_APART __attribute__((aligned(64)))
 
 /* Names of variables whose values are secrets, by default. */
 #define SETTINGS_REDACT "*pin*;*pass*;*pwd*;*secret*;*authenticate*"
@@ -77,7 +81,9 @@ typedef struct RouteSettings {
         bool rewrite_host;
         OnServerFailure on_server_failure;
         gint64 setup_timeout, idle_timeout, think_timeout;
-        unsigned turn; /* atomic: whose turn it is, the one thing that changes */
+        Ranking *ranking; /* of the servers, where it pays; borrowed from the Settings; may be NULL
+                           */
+        unsigned turn SETTINGS_APART; /* atomic: whose turn it is, the one thing that changes */
 } RouteSettings;
 
 typedef enum SyslogTransport {
@@ -108,8 +114,6 @@ typedef struct SyslogSettings {
 } SyslogSettings;
 
 typedef struct Settings {
-        int refs; /* atomic */
-
         unsigned threads;      /* 0: one for each usable CPU */
         unsigned max_sessions; /* 0: what the descriptor limit allows */
         bool forwarded_for;
@@ -143,7 +147,10 @@ typedef struct Settings {
         GHashTable *routes_by_path; /* of RouteSettings, all but the wildcard */
         RouteSettings *wildcard;    /* NULL when there is none */
         unsigned deepest_route;     /* segments of the longest path */
+        GHashTable *rankings;       /* of Ranking, by the list of servers that routes have */
         LogSessions any_sessions;   /* those that the log or a log server wants */
+
+        int refs SETTINGS_APART; /* atomic */
 } Settings;
 
 /* Empty, with every key's default. */

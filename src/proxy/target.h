@@ -22,11 +22,11 @@ typedef struct Target {
         Stream *stream;         /* of the session's connection to the server */
         ServerSettings *server; /* a place there is ours; NULL when there is none */
         gint64 end;             /* when its ConnectTimeout= is over */
-        bool was_unreached;     /* some server could not be reached, rather than being full */
-        int error;              /* errno of the last dial that failed, 0 after one that did not */
-        char *failure;          /* what says more than that errno; NULL when it says all */
+        char *failure;          /* what says more than the errno below; NULL when it says all */
         size_t sent;            /* of the environment, to the server that is being dialed */
+        int error;              /* errno of the last dial that failed, 0 after one that did not */
         bool is_sure;           /* that server's verdict on us isn't waited for any longer */
+        bool was_unreached;     /* some server could not be reached, rather than being full */
         Balance balance;
         Dial dial;
 } Target;
