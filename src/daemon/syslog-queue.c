@@ -6,7 +6,12 @@
 
 #include "daemon/syslog-queue.h"
 
+#include <string.h>
+
+#include "base/log-id.h"
+
 #define SIZE_MIN 64
+#define SPARE    16 /* records that tell of the dropped, beyond those that may wait */
 
 void
 syslog_queue_init(SyslogQueue *queue, size_t max_records)
@@ -37,12 +42,23 @@ queue_resize(SyslogQueue *queue, size_t size)
         queue->first = 0;
 }
 
+/* What tells of the dropped would itself be dropped just when there is something to tell. */
+static bool
+queue_spares(const SyslogQueue *queue, const LogRecord *record)
+{
+        const GLogField *id = log_field_find(record->fields, record->n_fields, "MESSAGE_ID");
+
+        return queue->n < queue->max_records + SPARE && id &&
+               strcmp(id->value, LOG_ID_SYSLOG_DROPPED) == 0;
+}
+
 bool
 syslog_queue_push(SyslogQueue *queue, LogRecord *record)
 {
         /* A record that is bigger than all may be alone. */
-        if (queue->n >= queue->max_records ||
-            (queue->n > 0 && queue->bytes + record->size > queue->max_bytes)) {
+        if ((queue->n >= queue->max_records ||
+             (queue->n > 0 && queue->bytes + record->size > queue->max_bytes)) &&
+            (record->kind != LOG_KIND_EVENT || !queue_spares(queue, record))) {
                 queue->dropped++;
                 return false;
         }

@@ -3,6 +3,7 @@
  * What waits for a log server, and what is on its way there. A record's time is its number here.
  */
 
+#include "base/log-id.h"
 #include "daemon/syslog-flight.h"
 #include "daemon/syslog-queue.h"
 
@@ -77,6 +78,29 @@ test_queue_counts_what_it_drops(void)
         g_assert_true(syslog_queue_has_room(&queue));
         g_assert_true(push(&queue, 25, 100));
         g_assert_cmpuint(queue.dropped, ==, 15);
+        syslog_queue_clear(&queue);
+}
+
+/* There is room for a few that say how many were dropped. */
+static void
+test_queue_spares_counts(void)
+{
+        const GLogField fields[] = { { "MESSAGE", "so many", -1 },
+                                     { "MESSAGE_ID", LOG_ID_SYSLOG_DROPPED, -1 } };
+        g_autoptr(LogRecord) count = log_record_new(G_LOG_LEVEL_WARNING, fields, 2);
+        SyslogQueue queue;
+        unsigned n = 0;
+
+        syslog_queue_init(&queue, 10);
+        for (gint64 i = 0; i < 12; i++)
+                push(&queue, i, 100);
+        g_assert_cmpuint(queue.dropped, ==, 2);
+        g_assert_true(syslog_queue_push(&queue, count));
+        g_assert_false(push(&queue, 12, 100));
+        while (n < 100 && syslog_queue_push(&queue, count))
+                n++;
+        g_assert_cmpuint(n, ==, 15);
+        g_assert_cmpuint(queue.dropped, ==, 4);
         syslog_queue_clear(&queue);
 }
 
@@ -305,6 +329,7 @@ main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/syslog-queue/keeps-order", test_queue_keeps_order);
         g_test_add_func("/syslog-queue/counts-what-it-drops", test_queue_counts_what_it_drops);
+        g_test_add_func("/syslog-queue/spares-counts", test_queue_spares_counts);
         g_test_add_func("/syslog-queue/bounds-memory", test_queue_bounds_memory);
         g_test_add_func("/syslog-queue/keeps-what-is-too-much", test_queue_keeps_what_is_too_much);
         g_test_add_func("/syslog-flight/after-our-end", test_flight_after_our_end);
