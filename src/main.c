@@ -3,6 +3,7 @@
  * agitator(8): start, run, exit status.
  */
 
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,13 @@ main(int argc, char **argv)
 
         status = run(&options);
         options_clear(&options);
+
+        /* What was printed in part only, as on a full disk, is no success. */
+        errno = 0;
+        if (fflush(stdout) != 0 || ferror(stdout)) {
+                fprintf(stderr, "agitator: %s\n", g_strerror(errno ? errno : EIO));
+                status = EXIT_FAILURE;
+        }
 
         return status;
 }
