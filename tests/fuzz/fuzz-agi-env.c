@@ -141,14 +141,14 @@ model_append_request(GString *out, const GString *line, const char *authority)
         size_t start = value_start(line, names[0]);
         AgiRequest request;
 
-        if (!agi_request_parse(&request, line->str + start, (gssize)(line->len - start))) {
+        if (!agi_request_parse(&request, line->str + start, line->len - start)) {
                 g_string_append_len(out, line->str, (gssize)line->len);
                 return;
         }
         g_string_append_len(out, line->str, (gssize)(start + request.authority));
         g_string_append(out, authority);
         start += request.authority + request.authority_length;
-        g_string_append_len(out, line->str + start, line->len - start);
+        g_string_append_len(out, line->str + start, (gssize)(line->len - start));
 }
 
 static GString *
