@@ -3,6 +3,7 @@
  * agitator(8): start, run, exit status.
  */
 
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,7 @@ run(const Options *options)
         switch (options->action) {
         case OPTIONS_RUN:
                 /* The log is in English, also what the system says of errors. */
+                /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is no other thread yet */
                 setlocale(LC_MESSAGES, "C");
                 log_start();
                 status = daemon_run(options->config);
@@ -89,8 +91,10 @@ main(int argc, char **argv)
         int status;
 
         fd_open_standard();
+        /* NOLINTBEGIN(concurrency-mt-unsafe): there is no other thread yet */
         setlocale(LC_ALL, "");
         setlocale(LC_NUMERIC, "C"); /* programs read the numbers, in the log too */
+        /* NOLINTEND(concurrency-mt-unsafe) */
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
         textdomain(GETTEXT_PACKAGE);
@@ -102,6 +106,13 @@ main(int argc, char **argv)
 
         status = run(&options);
         options_clear(&options);
+
+        /* What was printed in part only, as on a full disk, is no success. */
+        errno = 0;
+        if (fflush(stdout) != 0 || ferror(stdout)) {
+                fprintf(stderr, "agitator: %s\n", g_strerror(errno ? errno : EIO));
+                status = EXIT_FAILURE;
+        }
 
         return status;
 }

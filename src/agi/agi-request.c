@@ -54,8 +54,8 @@ decode(const char *value, size_t length, char *path, size_t *n)
 
                 if (c == '%' && length - i > 2 && g_ascii_isxdigit(value[i + 1]) &&
                     g_ascii_isxdigit(value[i + 2])) {
-                        c = g_ascii_xdigit_value(value[i + 1]) << 4 |
-                            g_ascii_xdigit_value(value[i + 2]);
+                        c = (char)(g_ascii_xdigit_value(value[i + 1]) << 4 |
+                                   g_ascii_xdigit_value(value[i + 2]));
                         i += 2;
                         if (c == '/')
                                 return false;

@@ -10,7 +10,7 @@ backoff_get_delay(unsigned failures, double random)
         g_assert(failures > 0);
         while (--failures > 0 && delay < BACKOFF_MAX)
                 delay *= 2;
-        delay = MIN(delay, BACKOFF_MAX);
+        delay = MIN(delay, BACKOFF_MAX) / 2;
 
-        return delay / 2 + (gint64)((double)(delay / 2) * random);
+        return delay + (gint64)((double)delay * random);
 }

@@ -107,15 +107,15 @@ buffer_reserve(Buffer *buffer, BufferPool *pool, size_t room)
         if (buffer->size - buffer->tail >= room && buffer->block)
                 return buffer->block + buffer->tail;
 
-        if (buffer->size >= length + room && buffer->head >= buffer->size / 2) {
+        if (buffer->block && buffer->size >= length + room && buffer->head >= buffer->size / 2) {
                 memmove(buffer->block, buffer->block + buffer->head, length);
         } else {
                 class = class_of(length + room);
                 block = pool_take(pool, class);
-                if (length > 0)
+                if (buffer->block) {
                         memcpy(block, buffer_data(buffer), length);
-                if (buffer->block)
                         pool_give(pool, buffer->block, class_of(buffer->size));
+                }
                 buffer->block = block;
                 buffer->size = 1u << (SMALLEST_SHIFT + class);
         }

@@ -319,6 +319,7 @@ static void
 watch_clear(Watch *watch)
 {
         if (watch->again_link) {
+                g_assert(watch->loop);
                 *watch->again_link = watch->again;
                 if (watch->again)
                         watch->again->again_link = watch->again_link;

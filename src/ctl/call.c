@@ -139,7 +139,7 @@ call_execute(Call *call, size_t length)
                 text_length--;
         transcript_line(TRANSCRIPT_RECEIVED, call->input->str, text_length);
         reply = channel_execute(call->channel, call->input->str, text_length);
-        g_string_erase(call->input, 0, length);
+        g_string_erase(call->input, 0, (gssize)length);
 
         if (memchr(call->input->str, '\n', call->input->len) && !call->ended)
                 transcript_note(_("the next command came before this one's reply; Asterisk "

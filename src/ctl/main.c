@@ -114,7 +114,7 @@ main(int argc, char **argv)
         const Verb *verb;
 
         fd_open_standard();
-        setlocale(LC_ALL, "");
+        setlocale(LC_ALL, ""); /* NOLINT(concurrency-mt-unsafe): there is no other thread yet */
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
         textdomain(GETTEXT_PACKAGE);

@@ -63,12 +63,12 @@ transcript_escape(const char *text, size_t length, bool utf8)
         GString *out = g_string_sized_new(length + 16);
 
         for (size_t i = 0; i < length;) {
-                gunichar c = g_utf8_get_char_validated(text + i, length - i);
+                gunichar c = g_utf8_get_char_validated(text + i, (gssize)(length - i));
                 bool valid = c != (gunichar)-1 && c != (gunichar)-2 && c != 0;
                 size_t n = valid ? g_utf8_next_char(text + i) - (text + i) : 1;
 
                 if (valid && g_unichar_isprint(c) && (utf8 || c < 0x80)) {
-                        g_string_append_len(out, text + i, n);
+                        g_string_append_len(out, text + i, (gssize)n);
                 } else {
                         for (size_t k = 0; k < n; k++)
                                 transcript_escape_byte(out, text[i + k]);

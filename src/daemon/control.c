@@ -435,7 +435,7 @@ control_listen(Control *control, GError **error)
         if (control->fd < 0)
                 return fail(error, "can't make", control->path);
 
-        strcpy(address.sun_path, name);
+        g_strlcpy(address.sun_path, name, sizeof(address.sun_path));
         unlink(name); /* of one that was killed just here */
         if (fchmod(control->fd, 0600) < 0 ||
             bind(control->fd, (struct sockaddr *)&address, sizeof(address)) < 0)

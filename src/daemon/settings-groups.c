@@ -85,6 +85,7 @@ report_unknown_group(const SettingsPlace *place, GPtrArray *problems)
         }
 
         kind = find_kind(nearest.best);
+        g_assert(kind);
         settings_problem_error(problems, place, "Unknown group; did you mean [%s%s]?", nearest.best,
                                !kind->is_named ? ""
                                : *rest         ? rest

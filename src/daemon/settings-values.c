@@ -295,7 +295,7 @@ settings_value_read_time(const SettingsLine *line,
         const SettingsSpan *span = allowed;
         g_autofree char *text = get_text(line, problems), *min = NULL, *max = NULL;
         const char *infinity = span->may_be_infinite ? ", or infinity" : "";
-        int64_t time;
+        int64_t time = 0;
 
         if (!text)
                 return;

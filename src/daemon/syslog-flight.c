@@ -20,6 +20,7 @@ typedef struct Item {
 static Item *
 flight_get(const SyslogFlight *flight, guint i)
 {
+        g_assert(flight->items);
         return &g_array_index(flight->items, Item, flight->first + i);
 }
 

@@ -75,7 +75,7 @@ certificate_get_file(const char *where, CredentialsError code, GError **error)
         g_autofree char *path = NULL;
         g_autofree char *text = NULL;
         g_autoptr(GError) inner = NULL;
-        size_t length;
+        size_t length = 0;
 
         if (!strchr(where, '/') && !folder) {
                 g_set_error(error, CREDENTIALS_ERROR, (int)code,

@@ -33,6 +33,7 @@ is_hello(const Buffer *bytes)
 {
         const char *data = buffer_data(bytes);
 
+        g_assert(data);
         return data[0] == 0x16 && (buffer_length(bytes) < 2 || data[1] == 0x03);
 }
 

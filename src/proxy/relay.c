@@ -51,12 +51,12 @@ relay_note_end(Relay *relay, RelayEnd by)
         if (relay->ended_by != RELAY_END_NONE)
                 return;
 
-        if (by == RELAY_END_CLIENT && dialogue->failed)
-                by = RELAY_END_SERVER; /* it said FAILURE, which this is the answer to */
+        /* The server's FAILURE is what this is the answer to, or it hung up itself. */
+        if (by == RELAY_END_CLIENT &&
+            (dialogue->failed || (dialogue->hung_up && dialogue->hangs_up)))
+                by = RELAY_END_SERVER;
         else if (by == RELAY_END_SERVER && dialogue->hung_up && !dialogue->hangs_up)
                 by = RELAY_END_CLIENT;
-        else if (by == RELAY_END_CLIENT && dialogue->hung_up && dialogue->hangs_up)
-                by = RELAY_END_SERVER;
         relay->ended_by = (uint8_t)by;
         if (by == RELAY_END_SERVER)
                 agi_dialogue_end(&relay->dialogue);
@@ -66,8 +66,10 @@ relay_note_end(Relay *relay, RelayEnd by)
 static void
 relay_note_line(Relay *relay, const char *line, size_t length)
 {
-        size_t n = MIN(length - (line[length - 1] == '\n'), sizeof(relay->command));
+        size_t n;
 
+        g_assert(line && length > 0);
+        n = MIN(length - (line[length - 1] == '\n'), sizeof(relay->command));
         agi_dialogue_command(&relay->dialogue, line, length);
         memcpy(relay->command, line, n);
         relay->n_command = (uint8_t)n;
@@ -255,7 +257,7 @@ relay_drop_tail(Relay *relay, BufferPool *pool)
         const char *data = buffer_data(&way->held), *lf;
         size_t whole;
 
-        if (!relay->whole_lines || length == way->passed)
+        if (!relay->whole_lines || !data || length == way->passed)
                 return;
 
         lf = memrchr(data, '\n', length);

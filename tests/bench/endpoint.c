@@ -34,7 +34,7 @@ endpoint_parse(const char *text)
 int
 endpoint_listen(const char *text)
 {
-        struct sockaddr_in address;
+        struct sockaddr_in address = { .sin_family = AF_INET };
         socklen_t length = sizeof(address);
         int fd = 3;
 

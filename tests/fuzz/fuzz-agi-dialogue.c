@@ -134,7 +134,7 @@ static void
 play(AgiDialogue *dialogues, size_t n, Model *model, const char *bytes, size_t size)
 {
         if (size > 0 && bytes[0] == '>') {
-                g_autoptr(GString) line = g_string_new_len(bytes + 1, size - 1);
+                g_autoptr(GString) line = g_string_new_len(bytes + 1, (gssize)(size - 1));
 
                 model_command(model, line);
                 for (size_t i = 0; i < n; i++) {

@@ -93,10 +93,10 @@ model_parse(Model *model, const char *text, size_t size)
                 if (crlf && line->len > 0 && line->str[line->len - 1] == '\r')
                         g_string_truncate(line, line->len - 1);
 
-                g_ptr_array_add(model->lines, g_string_new_len(line->str, line->len));
+                g_ptr_array_add(model->lines, g_string_new_len(line->str, (gssize)line->len));
                 model->result = model_judge(model, line);
                 if (model->result != AGI_ENV_MORE) {
-                        g_ptr_array_set_size(model->lines, model->lines->len - 1);
+                        g_ptr_array_set_size(model->lines, (gint)model->lines->len - 1);
                         return;
                 }
                 g_string_truncate(line, 0);
@@ -142,13 +142,13 @@ model_append_request(GString *out, const GString *line, const char *authority)
         AgiRequest request;
 
         if (!agi_request_parse(&request, line->str + start, line->len - start)) {
-                g_string_append_len(out, line->str, line->len);
+                g_string_append_len(out, line->str, (gssize)line->len);
                 return;
         }
-        g_string_append_len(out, line->str, start + request.authority);
+        g_string_append_len(out, line->str, (gssize)(start + request.authority));
         g_string_append(out, authority);
         start += request.authority + request.authority_length;
-        g_string_append_len(out, line->str + start, line->len - start);
+        g_string_append_len(out, line->str + start, (gssize)(line->len - start));
 }
 
 static GString *
@@ -168,7 +168,7 @@ model_write(const Model *model, const char *authority, const AgiForward *forward
                 if (line == request && authority)
                         model_append_request(out, line, authority);
                 else
-                        g_string_append_len(out, line->str, line->len);
+                        g_string_append_len(out, line->str, (gssize)line->len);
                 if (line == last && client)
                         g_string_append_printf(out, ", %s", client);
                 g_string_append_c(out, '\n');

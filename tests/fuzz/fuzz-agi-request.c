@@ -89,12 +89,12 @@ static void
 check_replaced(const char *value, size_t size, const AgiRequest *request)
 {
         const char *authority = "[2001:db8::1]:4573";
-        g_autoptr(GString) replaced = g_string_new_len(value, request->authority);
+        g_autoptr(GString) replaced = g_string_new_len(value, (gssize)request->authority);
         size_t rest = request->authority + request->authority_length;
         AgiRequest again;
 
         g_string_append(replaced, authority);
-        g_string_append_len(replaced, value + rest, size - rest);
+        g_string_append_len(replaced, value + rest, (gssize)(size - rest));
 
         g_assert_true(agi_request_parse(&again, replaced->str, replaced->len));
         g_assert_cmpmem(replaced->str + again.authority, again.authority_length, authority,

@@ -65,7 +65,7 @@ text_peek(const Text *text)
 static void
 text_expect(Text *text, char c)
 {
-        g_assert_cmpint(text_peek(text), ==, c);
+        g_assert_true(text_peek(text) == c);
         text->next++;
 }
 
@@ -308,6 +308,7 @@ check_params(const Message *message, const LogRecord *record, uint32_t sequence)
         bool is_whole = true;
 
         if (sequence > 0) {
+                g_assert_cmpuint(message->n_params, >, 0);
                 g_assert_cmpstr(message->params[0].element, ==, "meta");
                 g_assert_cmpstr(message->params[0].name, ==, "sequenceId");
                 g_assert_cmpuint(g_ascii_strtoull(message->params[0].value->str, NULL, 10), ==,
@@ -405,7 +406,7 @@ check_frames(const LogRecord *record, const SyslogOrigin *origin, uint32_t seque
         syslog_message_append(plain, origin, record, sequence);
         syslog_message_append_framed(counted, SYSLOG_FRAME_COUNTED, origin, record, sequence);
         g_assert_cmpuint(g_ascii_strtoull(counted->str, &end, 10), ==, plain->len);
-        g_assert_cmpint(*end, ==, ' ');
+        g_assert_true(*end == ' ');
         g_assert_cmpmem(end + 1, counted->len - (size_t)(end + 1 - counted->str), plain->str,
                         plain->len);
 

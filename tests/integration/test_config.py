@@ -164,6 +164,14 @@ class Configuration(IntegrationTest):
         result = self.check(BAD, '--dump-config')
         self.assertNotEqual(result.returncode, 0)
 
+    def test_output_that_cannot_be_written_is_no_success(self):
+        path = self.write(GOOD)
+        for option in '--dump-config', '--check-config', '--version':
+            with open('/dev/full', 'w', encoding='utf-8') as full:
+                result = run_program('--config=' + path, option, stdout=full)
+            self.assertEqual(result.returncode, 1, option)
+            self.assertEqual(result.stderr, 'agitator: No space left on device\n')
+
     def test_version(self):
         result = run_program('--version')
         self.assertEqual(result.returncode, 0)

@@ -188,6 +188,7 @@ test_crowd(void)
 
                 counted += (unsigned)g_ascii_strtoull(number, NULL, 10);
                 counts++;
+                g_assert(message);
                 if (strstr(message, "various"))
                         assert_field(count, "AGITATOR_SERVER", NULL);
                 log_record_unref(count);

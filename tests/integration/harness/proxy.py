@@ -270,10 +270,10 @@ class Proxy:
                    f'now {self.descriptors()}')
 
 
-def run_program(*arguments, environment=None):
+def run_program(*arguments, environment=None, stdout=subprocess.PIPE):
     """Runs it to its end, for --check-config and its like."""
     everything = dict(os.environ, LC_ALL='C.UTF-8', LANGUAGE='')
     everything.update(environment or {})
     return subprocess.run([*program(), *arguments], stdin=subprocess.DEVNULL, timeout=TIMEOUT,
-                          env=everything, capture_output=True, check=False,
+                          env=everything, stdout=stdout, stderr=subprocess.PIPE, check=False,
                           encoding='utf-8', errors='backslashreplace')
