@@ -477,7 +477,8 @@ address_range_match(const AddressRange *ranges, size_t n, const Address *address
 Address *
 address_copy(const Address *address)
 {
-        size_t used = MAX(address->length, sizeof(address->any.sa_family));
+        size_t size = offsetof(Address, any) + MAX(address->length, sizeof(address->any.sa_family));
+        Address *copy = g_try_malloc(size);
 
-        return g_memdup2(address, offsetof(Address, any) + used);
+        return copy ? memcpy(copy, address, size) : NULL;
 }

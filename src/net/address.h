@@ -54,7 +54,7 @@ char *address_print(const Address *address, char text[ADDRESS_TEXT_SIZE]);
 bool address_equal(const Address *a, const Address *b);
 
 /* A copy that has only the bytes that are in use, to be freed with g_free(): not to be copied like
- * others. */
+ * others. NULL when there is no memory. */
 Address *address_copy(const Address *address);
 
 /* An immutable, counted list of addresses; shared between threads. */

@@ -6,7 +6,10 @@
 
 #include "proxy/ending.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "proxy/refusal.h"
 
 static const char *
 find_by_in_relay(const Relay *relay)
@@ -52,7 +55,7 @@ find_status_of_none(const Record *record)
                                                                                      : NULL;
 }
 
-void
+static void
 ending_find(RecordEnd *end, const Record *record, const Relay *relay, const Answer *answer)
 {
         const AgiDialogue *dialogue = answer->client ? &answer->dialogue : &relay->dialogue;
@@ -74,4 +77,54 @@ ending_find(RecordEnd *end, const Record *record, const Relay *relay, const Answ
         } else {
                 end->status = find_status_of_none(record);
         }
+}
+
+void
+ending_log(Record *record,
+           const Relay *relay,
+           const Answer *answer,
+           const Settings *settings,
+           gint64 now)
+{
+        RecordEnd end;
+
+        record->bytes_in += relay->to_server.bytes + answer->bytes_in;
+        record->bytes_out = relay->to_client.bytes + answer->bytes_out;
+        ending_find(&end, record, relay, answer);
+        record_log(record, &end, settings, now);
+}
+
+/* What waits for the kernel may be the rest of a line, and what is said after it would be part of
+ * that. */
+static bool
+can_say_failure(const Relay *relay, const Answer *answer)
+{
+        return !answer->is_short && relay->to_client.passed == 0 && !relay->to_client.finished &&
+               !relay->to_client.dead;
+}
+
+bool
+ending_run_short(Record *record, Relay *relay, const Answer *answer, Stream *client, Stream *server)
+{
+        static const char text[] = "\nFAILURE\n";
+        const char *words = relay->client && !relay->at_line_start ? text : text + 1;
+        size_t n = 0;
+
+        record->result = relay->client ? RECORD_BROKEN : RECORD_REFUSED;
+        if (!record->reason)
+                record->reason = refusal_get_word(REFUSAL_FULL);
+        record_note_failure(record, ENOMEM, NULL);
+        if (relay->ended_by == RELAY_END_NONE)
+                relay->ended_by = RELAY_END_AGITATOR;
+        stream_abort(server);
+
+        if (can_say_failure(relay, answer) &&
+            stream_write(client, words, strlen(words), &n) == STREAM_OK && n == strlen(words)) {
+                relay->dialogue.failed = true;
+                stream_finish(client);
+                return true;
+        }
+        stream_abort(client);
+
+        return false;
 }

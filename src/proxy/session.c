@@ -143,11 +143,20 @@ session_abandon(Session *session)
 {
         session->record.result = RECORD_ABANDONED;
         record_note_break(&session->record, &session->client);
-
         return SESSION_CLOSED;
 }
 
-/* greeting */
+static SessionState
+session_run_short(Session *session)
+{
+        bool is_told;
+
+        worker_note_short(session->worker, ENOMEM);
+        is_told = ending_run_short(&session->record, &session->relay, &session->answer,
+                                   &session->client, &session->server);
+
+        return is_told ? SESSION_LINGERING : SESSION_CLOSED;
+}
 
 static SessionState
 greeting_step(Session *session)
@@ -164,12 +173,12 @@ greeting_step(Session *session)
                 return session_refuse_briefly(session, stream_get_failure(&session->client));
         case GREETING_FAILED:
                 return SESSION_LINGERING;
+        case GREETING_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
 }
-
-/* reading */
 
 static SessionState
 reading_step(Session *session)
@@ -195,6 +204,8 @@ reading_step(Session *session)
                 return session_refuse_briefly(session, "TLS on a listener without it");
         case INBOX_GONE:
                 return session_abandon(session);
+        case INBOX_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
@@ -213,8 +224,6 @@ reading_expire(Session *session)
 {
         return session_refuse(session, REFUSAL_TIMEOUT);
 }
-
-/* choosing */
 
 static SessionState
 session_play(Session *session, const AnswerSettings *answer)
@@ -295,8 +304,6 @@ choosing_step(Session *session)
                                session->target.was_unreached ? REFUSAL_NOSERVER : REFUSAL_FULL);
 }
 
-/* dialing */
-
 /* The target has taken the environment, or the beginning of it. */
 static SessionState
 session_begin_relay(Session *session)
@@ -342,10 +349,12 @@ static SessionState
 dialing_step(Session *session)
 {
         SessionState next = SESSION_DIALING;
+        InboxResult ahead =
+                inbox_read_ahead(&session->inbox, &session->client, session_pool(session));
 
-        if (!inbox_read_ahead(&session->inbox, &session->client, session_pool(session))) {
+        if (ahead != INBOX_WAIT) {
                 target_leave(&session->target);
-                return session_abandon(session);
+                return ahead == INBOX_SHORT ? session_run_short(session) : session_abandon(session);
         }
 
         while (next == SESSION_DIALING && stream_is_open(&session->server)) {
@@ -360,8 +369,10 @@ dialing_step(Session *session)
                         if (session_watch(session, &session->server))
                                 return result == STREAM_OK ? session_begin_relay(session)
                                                            : SESSION_DIALING;
-                        error = errno;
+                        session->target.error = errno;
                         buffer_clear(&session->relay.to_server.held, session_pool(session));
+                        target_leave(&session->target);
+                        return session_follow(session, TARGET_SHORT);
                 }
 
                 next = session_redial(session, error);
@@ -402,8 +413,6 @@ dialing_expire(Session *session)
         return SESSION_CHOOSING;
 }
 
-/* relaying */
-
 static SessionState
 relaying_step(Session *session)
 {
@@ -426,6 +435,8 @@ relaying_step(Session *session)
                 return SESSION_CLOSED;
         case RELAY_FAILED:
                 return SESSION_LINGERING;
+        case RELAY_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
@@ -441,20 +452,14 @@ relaying_limit(const Session *session)
 static SessionState
 relaying_expire(Session *session)
 {
+        RelayTimeout timeout = relay_check_time(&session->relay, session_now(session));
         SessionState next;
 
-        switch (relay_check_time(&session->relay, session_now(session))) {
-        case RELAY_IN_TIME:
+        if (timeout == RELAY_IN_TIME)
                 return SESSION_RELAYING;
-        case RELAY_UNENDED:
+        if (timeout == RELAY_UNENDED)
                 return SESSION_CLOSED;
-        case RELAY_IDLE:
-                session->record.reason = "IDLE";
-                break;
-        case RELAY_THINK:
-                session->record.reason = "THINK";
-                break;
-        }
+        session->record.reason = timeout == RELAY_IDLE ? "IDLE" : "THINK";
 
         /* After that nobody waits for what the client is still executing. */
         relay_fail_server(&session->relay, session_pool(session), ETIMEDOUT, RELAY_END_AGITATOR);
@@ -462,8 +467,6 @@ relaying_expire(Session *session)
 
         return next == SESSION_RELAYING ? SESSION_LINGERING : next;
 }
-
-/* answering and refusing */
 
 static SessionState
 answering_step(Session *session)
@@ -477,6 +480,8 @@ answering_step(Session *session)
                 return SESSION_LINGERING;
         case ANSWER_ENDED:
                 return SESSION_CLOSED;
+        case ANSWER_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
@@ -495,8 +500,6 @@ answering_expire(Session *session)
 
         return answering_step(session);
 }
-
-/* lingering */
 
 static SessionState
 lingering_step(Session *session)
@@ -523,7 +526,6 @@ session_close(Session *session)
 {
         Record *record = &session->record;
         BufferPool *pool = session_pool(session);
-        RecordEnd end;
 
         /* Who is told of the end, by a close or by the log, finds the places free. */
         session_drop_inbox(session);
@@ -534,10 +536,8 @@ session_close(Session *session)
         stream_close(&session->client);
 
         trace_free(session->trace);
-        record->bytes_in += session->relay.to_server.bytes + session->answer.bytes_in;
-        record->bytes_out = session->relay.to_client.bytes + session->answer.bytes_out;
-        ending_find(&end, record, &session->relay, &session->answer);
-        record_log(record, &end, session->settings, session_now(session));
+        ending_log(record, &session->relay, &session->answer, session->settings,
+                   session_now(session));
 
         relay_clear(&session->relay, pool);
         answer_clear(&session->answer, pool);
@@ -564,26 +564,16 @@ session_enter(Session *session, SessionState state)
                 record_note_state(&session->record, session_states[session->state].name);
         session->state = state;
 
-        switch (state) {
-        case SESSION_REFUSING:
+        if (state == SESSION_CLOSED) {
+                session_close(session);
+                return;
+        }
+        if (state == SESSION_REFUSING || state == SESSION_LINGERING)
                 target_leave(&session->target);
+        if (state == SESSION_REFUSING) {
                 session_drop_inbox(session);
                 answer_start(&session->answer, &session->client, session->report, true,
                              session->trace);
-                break;
-        case SESSION_LINGERING:
-                target_leave(&session->target);
-                break;
-        case SESSION_CLOSED:
-                session_close(session);
-                return;
-        case SESSION_GREETING:
-        case SESSION_READING:
-        case SESSION_CHOOSING:
-        case SESSION_DIALING:
-        case SESSION_RELAYING:
-        case SESSION_ANSWERING:
-                break;
         }
 
         session_set_deadline(session);
@@ -624,7 +614,10 @@ session_new(Worker *worker,
             Settings *settings,
             const ListenerSettings *listener)
 {
-        Session *session = g_new0(Session, 1);
+        Session *session = g_try_new0(Session, 1);
+
+        if (!session)
+                return NULL;
 
         session->worker = worker;
         session->settings = settings_ref(settings);
@@ -632,9 +625,13 @@ session_new(Worker *worker,
         session->target.stream = &session->server;
         record_start(&session->record, worker_make_session_id(worker), client,
                      listener ? listener->name : NULL, session_now(session));
+        if (!session->record.client ||
+            !stream_open(&session->client, fd, listener ? listener->credentials : NULL)) {
+                session_free(session);
+                return NULL;
+        }
         session_trace(session, trace_is_asked_for(settings, listener, client));
         agi_env_init(&session->inbox.env);
-        stream_open(&session->client, fd, listener ? listener->credentials : NULL);
 
         return session;
 }
@@ -649,6 +646,7 @@ session_start(Session *session, Refusal refusal)
         /* The first bytes have usually been there before; what comes from now on is an event. */
         if (session->state != SESSION_CLOSED && !session_watch(session, &session->client)) {
                 session->record.error = errno;
+                worker_note_short(session->worker, errno);
                 session_cut(session);
         }
 }
@@ -662,7 +660,8 @@ session_cut(Session *session)
         case SESSION_RELAYING:
                 session->relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
                 relay_fail_server(&session->relay, pool, ECANCELED, RELAY_END_AGITATOR);
-                relay_run(&session->relay, pool, session_now(session));
+                if (relay_run(&session->relay, pool, session_now(session)) == RELAY_SHORT)
+                        session_run_short(session);
                 break;
         case SESSION_GREETING:
         case SESSION_READING:
@@ -674,7 +673,8 @@ session_cut(Session *session)
         case SESSION_REFUSING:
                 session->answer.failure = true;
                 answer_skip(&session->answer);
-                answer_run(&session->answer, pool);
+                if (answer_run(&session->answer, pool) == ANSWER_SHORT)
+                        session_run_short(session);
                 break;
         case SESSION_LINGERING:
         case SESSION_CLOSED:

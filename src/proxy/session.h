@@ -18,7 +18,7 @@
 typedef struct Session Session;
 
 /* Takes @fd, a connection from @client to @listener, which belongs to @settings (NULL: to none);
- * refs @settings. */
+ * refs @settings. NULL, and @fd left to the caller, when there is no memory. */
 Session *session_new(Worker *worker,
                      int fd,
                      const Address *client,

@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/log-id.h"
+#include "base/log.h"
 #include "proxy/session.h"
 
 #define PAUSE (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
@@ -98,15 +99,13 @@ worker_note_full(Worker *worker, bool is_full)
         gint64 now = loop_now(worker->loop);
 
         if (is_full && notice_raise(&shared->full, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_LIMIT,
-                                 "MESSAGE",
-                                 "all of MaxSessions=%u are taken: new sessions are refused", max);
+                log_event(G_LOG_LEVEL_WARNING, LOG_ID_LIMIT, NULL, NULL,
+                          "all of MaxSessions=%u are taken: new sessions are refused", max);
         else if (!is_full && notice_lower(&shared->full, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_LIMIT,
-                                 "MESSAGE",
-                                 "fewer than MaxSessions=%u sessions: new ones are taken again; %u "
-                                 "were refused without a record",
-                                 max, worker_take_turned_away(worker));
+                log_event(G_LOG_LEVEL_MESSAGE, LOG_ID_LIMIT, NULL, NULL,
+                          "fewer than MaxSessions=%u sessions: new ones are taken again; %u "
+                          "were refused without a record",
+                          max, worker_take_turned_away(worker));
 }
 
 void
@@ -116,16 +115,15 @@ worker_note_short(Worker *worker, int error)
         gint64 now = loop_now(worker->loop);
 
         if (error && notice_raise(&shared->short_of, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_RESOURCES,
-                                 "MESSAGE",
-                                 "%s: new sessions are refused, running ones go on; raise "
-                                 "LimitNOFILE= or lower MaxSessions=",
-                                 g_strerror(error));
+                log_event(G_LOG_LEVEL_WARNING, LOG_ID_RESOURCES, NULL, NULL,
+                          "%s: new sessions are refused, running ones go on; raise %s or lower "
+                          "MaxSessions=",
+                          g_strerror(error),
+                          error == ENOMEM || error == ENOBUFS ? "MemoryMax=" : "LimitNOFILE=");
         else if (!error && notice_lower(&shared->short_of, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_RESOURCES,
-                                 "MESSAGE",
-                                 "new sessions are taken again; %u were refused without a record",
-                                 worker_take_turned_away(worker));
+                log_event(G_LOG_LEVEL_MESSAGE, LOG_ID_RESOURCES, NULL, NULL,
+                          "new sessions are taken again; %u were refused without a record",
+                          worker_take_turned_away(worker));
 }
 
 /* The least that a client can be told. Takes @fd. */
@@ -175,6 +173,13 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
         }
 
         session = session_new(worker, fd, client, door->settings, door->listener_settings);
+        if (!session) {
+                worker_note_short(worker, ENOMEM);
+                places_release(refusal == REFUSAL_NONE ? shared->places : &shared->refusals);
+                worker_turn_away(worker, fd);
+                return;
+        }
+
         g_queue_push_tail_link(&worker->live, session_get_link(session));
         session_start(session, refusal);
 }
