@@ -52,9 +52,10 @@ struct Worker {
         unsigned index;
         WorkerShared *shared;
         BufferPool *pool;
-        GPtrArray *doors; /* of Door */
-        GQueue live;      /* of Session */
-        GQueue closed;    /* of Session: freed at the end of the turn */
+        GPtrArray *doors;  /* of Door */
+        GQueue live;       /* of Session */
+        GQueue closed;     /* of Session: freed at the end of the turn */
+        unsigned n_placed; /* of the live ones: with a place of the proxy's */
         Deadline pause;
         Load load;
         gint64 clock_offset; /* from the monotonic to the real time */
@@ -181,6 +182,7 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
         }
 
         g_queue_push_tail_link(&worker->live, session_get_link(session));
+        worker->n_placed += refusal == REFUSAL_NONE;
         session_start(session, refusal);
 }
 
@@ -505,7 +507,27 @@ worker_bury(Worker *worker, Session *session, bool has_place)
 
         g_queue_unlink(&worker->live, link);
         g_queue_push_tail_link(&worker->closed, link);
+        worker->n_placed -= has_place;
         places_release(has_place ? worker->shared->places : &worker->shared->refusals);
+}
+
+/* With -Dinvariants=true, after each turn: what sessions hold is bounded by their number, and
+ * nothing is left of those that are over. */
+static void
+worker_check(const Worker *worker)
+{
+        unsigned live = worker->live.length;
+
+        if (!INVARIANTS)
+                return;
+
+        g_assert(!worker->closed.head);
+        g_assert(worker->n_placed <= live);
+        g_assert(worker->n_placed <= places_get_taken(worker->shared->places));
+        g_assert(live - worker->n_placed <= places_get_taken(&worker->shared->refusals));
+        g_assert(buffer_pool_get_used(worker->pool) <= (size_t)SESSION_BUFFERS * live);
+        g_assert(loop_get_n_watches(worker->loop) <=
+                 SESSION_DESCRIPTORS * live + worker->doors->len);
 }
 
 static gint64
@@ -576,6 +598,7 @@ worker_after_turn(void *data)
         while ((link = g_queue_pop_head_link(&worker->closed)))
                 session_free(link->data);
 
+        worker_check(worker);
         worker_measure(worker);
         if (worker->drains && worker->drained && !worker->live.head) {
                 LoopFunc drained = worker->drained;
