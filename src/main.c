@@ -54,6 +54,15 @@ dump_config(const char *path)
         return report(problems, text != NULL, text);
 }
 
+/* GLib keeps its words for each error once they were asked for, which takes memory the first time:
+ * a shortage of that is no time to ask. */
+static void
+learn_errors(void)
+{
+        for (int error = 1; error <= EHWPOISON; error++)
+                g_assert(g_strerror(error));
+}
+
 static int
 run(const Options *options)
 {
@@ -64,6 +73,7 @@ run(const Options *options)
                 /* The log is in English, also what the system says of errors. */
                 /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is no other thread yet */
                 setlocale(LC_MESSAGES, "C");
+                learn_errors();
                 log_start();
                 status = daemon_run(options->config);
                 log_stop();

@@ -32,15 +32,19 @@ class_of(size_t size)
         return class;
 }
 
+/* NULL when there is no memory. */
 static char *
 pool_take(BufferPool *pool, unsigned class)
 {
         void *block = pool->kept[class];
 
-        pool->used++;
-        if (!block)
-                return g_malloc((size_t)1 << (SMALLEST_SHIFT + class));
+        if (!block) {
+                block = g_try_malloc((size_t)1 << (SMALLEST_SHIFT + class));
+                pool->used += block != NULL;
+                return block;
+        }
 
+        pool->used++;
         pool->kept[class] = *(void **)block;
         pool->n_kept[class]--;
 
@@ -112,6 +116,8 @@ buffer_reserve(Buffer *buffer, BufferPool *pool, size_t room)
         } else {
                 class = class_of(length + room);
                 block = pool_take(pool, class);
+                if (!block)
+                        return NULL;
                 if (buffer->block) {
                         memcpy(block, buffer_data(buffer), length);
                         pool_give(pool, buffer->block, class_of(buffer->size));
@@ -135,14 +141,22 @@ buffer_commit(Buffer *buffer, BufferPool *pool, size_t n)
                 buffer_clear(buffer, pool);
 }
 
-void
+bool
 buffer_append(Buffer *buffer, BufferPool *pool, const void *data, size_t n)
 {
-        if (n == 0)
-                return;
+        char *tail;
 
-        memcpy(buffer_reserve(buffer, pool, n), data, n);
+        if (n == 0)
+                return true;
+
+        tail = buffer_reserve(buffer, pool, n);
+        if (!tail)
+                return false;
+
+        memcpy(tail, data, n);
         buffer_commit(buffer, pool, n);
+
+        return true;
 }
 
 void

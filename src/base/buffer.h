@@ -46,13 +46,15 @@ buffer_length(const Buffer *buffer)
         return buffer->tail - buffer->head;
 }
 
-/* Room for @room more bytes at the tail. To be followed by buffer_commit(), which may say 0. */
+/* Room for @room more bytes at the tail. To be followed by buffer_commit(), which may say 0. NULL,
+ * and nothing changed, when there is no memory. */
 char *buffer_reserve(Buffer *buffer, BufferPool *pool, size_t room);
 
 /* Says how much of what was reserved has been filled. */
 void buffer_commit(Buffer *buffer, BufferPool *pool, size_t n);
 
-void buffer_append(Buffer *buffer, BufferPool *pool, const void *data, size_t n);
+/* False, and nothing changed, when there is no memory. */
+bool buffer_append(Buffer *buffer, BufferPool *pool, const void *data, size_t n);
 
 /* Takes @n bytes off the head. */
 void buffer_consume(Buffer *buffer, BufferPool *pool, size_t n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 
 #include <glib.h>
@@ -38,6 +39,13 @@ void fd_set_reset(int fd);
 /* True when everything that was written has been acknowledged by the peer's kernel. After a reset
  * what had not been stays so. */
 bool fd_is_flushed(int fd);
+
+/* True when @error, an errno, says that there are no more descriptors, or is no more memory. */
+static inline bool
+fd_is_shortage(int error)
+{
+        return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
 
 /* Raises the soft limit of descriptors to the hard one; returns what it is then. */
 unsigned fd_raise_limit(void);

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <time.h>
 
@@ -76,7 +77,7 @@ static Log logger = {
         .queue = { .last = &logger.queue.first },
 };
 
-static void
+void
 log_count_dropped(size_t n)
 {
         __atomic_fetch_add(&logger.dropped, n, __ATOMIC_RELAXED);
@@ -482,6 +483,49 @@ log_is_repeated(GLogLevelFlags level, const GLogField *fields, size_t n_fields)
 {
         return log_has_thread() &&
                log_note_limit(log_limit_take(level, fields, n_fields, g_get_monotonic_time()));
+}
+
+static void G_GNUC_PRINTF(4, 0) log_fields_list(GLogLevelFlags level,
+                                                const GLogField *fields,
+                                                size_t n_fields,
+                                                const char *format,
+                                                va_list arguments)
+{
+        GLogField all[16];
+        char message[1024];
+        size_t n = MIN(n_fields, G_N_ELEMENTS(all) - 2);
+
+        g_vsnprintf(message, sizeof(message), format, arguments);
+        memcpy(all, fields, n * sizeof(GLogField));
+        all[n++] = (GLogField){ "GLIB_DOMAIN", G_LOG_DOMAIN, -1 };
+        all[n++] = (GLogField){ "MESSAGE", message, -1 };
+        g_log_structured_array(level, all, n);
+}
+
+void
+log_fields(GLogLevelFlags level, const GLogField *fields, size_t n_fields, const char *format, ...)
+{
+        va_list arguments;
+
+        va_start(arguments, format);
+        log_fields_list(level, fields, n_fields, format, arguments);
+        va_end(arguments);
+}
+
+void
+log_event(GLogLevelFlags level,
+          const char *id,
+          const char *key,
+          const char *value,
+          const char *format,
+          ...)
+{
+        const GLogField fields[] = { { "MESSAGE_ID", id, -1 }, { key, value, -1 } };
+        va_list arguments;
+
+        va_start(arguments, format);
+        log_fields_list(level, fields, key ? 2 : 1, format, arguments);
+        va_end(arguments);
 }
 
 void

@@ -56,6 +56,25 @@ bool log_is_enabled(GLogLevelFlags level);
  * MESSAGE_ID, are limited without asking. Any thread. */
 bool log_is_repeated(GLogLevelFlags level, const GLogField *fields, size_t n_fields);
 
+/* Logs @fields with a message: as g_log_structured(), but that it takes no memory of GLib's, which
+ * ends the process when there is none. What sessions cause is logged this way. Any thread. */
+void log_fields(GLogLevelFlags level,
+                const GLogField *fields,
+                size_t n_fields,
+                const char *format,
+                ...) G_GNUC_PRINTF(4, 5);
+
+/* The same for the usual event: its MESSAGE_ID, and one field besides; @key NULL: none. */
+void log_event(GLogLevelFlags level,
+               const char *id,
+               const char *key,
+               const char *value,
+               const char *format,
+               ...) G_GNUC_PRINTF(5, 6);
+
+/* Counts records that could not even be made, for want of memory, among those that were dropped. */
+void log_count_dropped(size_t n);
+
 /* Logs at debug level, whatever level is in force. Any thread. */
 void log_debug_always(const GLogField *fields, size_t n_fields);
 

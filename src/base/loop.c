@@ -38,6 +38,7 @@ struct Loop {
         Post *posts; /* atomic, newest first */
         bool quits;  /* atomic */
         bool shares_descriptors;
+        unsigned n_watches; /* in the epoll set, but for the one that wakes it up */
         struct epoll_event events[MAX_EVENTS];
 };
 
@@ -279,6 +280,12 @@ loop_get_n_events(const Loop *loop)
         return (unsigned)loop->n_events;
 }
 
+unsigned
+loop_get_n_watches(const Loop *loop)
+{
+        return loop->n_watches;
+}
+
 void
 loop_share_descriptors(Loop *loop, bool shared)
 {
@@ -302,6 +309,7 @@ watch_start(Watch *watch, Loop *loop, int fd, uint32_t events, WatchFunc func, v
                 return false;
 
         *watch = (Watch){ .loop = loop, .fd = fd, .func = func, .data = data };
+        loop->n_watches++;
 
         return true;
 }
@@ -326,6 +334,8 @@ watch_clear(Watch *watch)
                 else if (watch->loop->again_tail == &watch->again)
                         watch->loop->again_tail = watch->again_link;
         }
+        if (watch->loop)
+                watch->loop->n_watches--;
         *watch = (Watch){ .loop = NULL };
 }
 

@@ -74,6 +74,9 @@ void loop_post(Loop *loop, LoopFunc func, void *data);
 /* How many events this turn has: a measure of how busy the loop is. */
 unsigned loop_get_n_events(const Loop *loop);
 
+/* How many watches are running. */
+unsigned loop_get_n_watches(const Loop *loop);
+
 /* While @shared, another process may have the descriptors too (a fork before its exec), so that a
  * close alone takes none out of the epoll set. */
 void loop_share_descriptors(Loop *loop, bool shared);

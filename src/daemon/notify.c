@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The protocol is lines of one datagram, so what goes into a line must be one. That a message could
- * not be sent is no reason to do anything else: the service manager will find out by itself.
+ * not be sent is no reason to do anything else: the service manager will find out by itself. But
+ * it is tried again where a descriptor or memory was all that it lacked.
  */
 
 #include "daemon/notify.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include <systemd/sd-daemon.h>
+
+#include "base/fd.h"
+
+#define TRIES 3
 
 /* @change: 1 or 0 to set it, -1 to leave it. */
 static bool
@@ -29,10 +36,27 @@ notify_set_silent(bool is_silent)
         notify_silence(is_silent);
 }
 
+/* sd_notify() needs a descriptor each time, so one is kept for it: were a successor's MAINPID=
+ * lost, the service would be over for the service manager when this process ends. */
+static int
+notify_try(const char *message)
+{
+        static int spare = FD_NONE;
+        int result = -EMFILE;
+
+        for (unsigned tries = 0; tries < TRIES && fd_is_shortage(-result); tries++) {
+                fd_clear(&spare);
+                result = sd_notify(0, message);
+                spare = eventfd(0, EFD_CLOEXEC);
+        }
+
+        return result;
+}
+
 static void
 notify_send(const char *message)
 {
-        int result = notify_silence(-1) ? 0 : sd_notify(0, message);
+        int result = notify_silence(-1) ? 0 : notify_try(message);
 
         if (result < 0)
                 g_debug("The service manager was not told: %s", g_strerror(-result));

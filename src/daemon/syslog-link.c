@@ -8,6 +8,7 @@
 #include "daemon/syslog-link.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "daemon/syslog-socket.h"
@@ -102,7 +103,11 @@ link_open(SyslogLink *link)
                 return false;
         }
 
-        stream_open_dialed(&link->stream, fd, link->own->credentials);
+        if (!stream_open_dialed(&link->stream, fd, link->own->credentials)) {
+                link_note_reason(link, g_strerror(ENOMEM));
+                close(fd);
+                return false;
+        }
 
         return true;
 }

@@ -47,7 +47,7 @@ dial_next(Dial *dial, int *fd, int *error)
                 *fd = dial_address(&dial->addresses->items[dial->next]);
                 if (*fd < 0)
                         *error = errno;
-                if (*error == EMFILE || *error == ENFILE || *error == ENOBUFS || *error == ENOMEM)
+                if (fd_is_shortage(*error))
                         return DIAL_SHORT;
                 if (*fd < 0 && *error == EAGAIN && dial_is_unix(dial))
                         return DIAL_BUSY;

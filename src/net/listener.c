@@ -273,7 +273,7 @@ listener_accept(Listener *listener, int *fd, Address *client)
         }
 
         /* Everything else is about a connection that failed before it was accepted (accept(2)). */
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        if (fd_is_shortage(errno))
                 return LISTENER_NO_RESOURCES;
 
         return LISTENER_EMPTY;

@@ -18,6 +18,7 @@
 #include <gnutls/x509.h>
 
 #include "base/fd.h"
+#include "base/text.h"
 #include "net/stream.h"
 #include "net/tls-failure.h"
 #include "net/tls-wire.h"
@@ -27,6 +28,7 @@
 #define HANDSHAKES     4  /* steps in one turn, two of them for those that wait for theirs */
 #define HANDSHAKES_NEW 2
 #define RECORD_HEAD    5
+#define HEADROOM       (64 * 1024) /* more than a handshake takes */
 
 /* How many steps of handshakes this thread has made in the turn that began then. */
 static _Thread_local struct {
@@ -42,19 +44,21 @@ tls_break(StreamTls *tls, int result)
 
         if (tls->error)
                 return stream_break(stream, tls->error);
+        if (result == GNUTLS_E_MEMORY_ERROR)
+                return stream_break(stream, ENOMEM);
 
         if (!tls->failure && tls->verdict.fault)
-                tls->failure = g_strdup(tls->verdict.fault);
+                tls->failure = text_copy(tls->verdict.fault);
         if (!tls->failure && result == GNUTLS_E_FATAL_ALERT_RECEIVED)
                 tls->failure = tls_failure_name_alert(gnutls_alert_get(tls->session));
         if (!tls->failure && result == GNUTLS_E_DECRYPTION_FAILED && tls->alert)
                 tls->failure = tls_failure_name_alert((gnutls_alert_description_t)tls->alert);
         if (!tls->failure && tls->saw_end)
-                tls->failure = g_strdup(
+                tls->failure = text_copy(
                         tls->is_shaken ? "an end without close_notify"
                                        : tls_failure_explain(GNUTLS_E_PREMATURE_TERMINATION));
         if (!tls->failure)
-                tls->failure = g_strdup(tls_failure_explain(result));
+                tls->failure = text_copy(tls_failure_explain(result));
 
         if (!tls->is_plain && !tls->saw_end && result != GNUTLS_E_FATAL_ALERT_RECEIVED) {
                 if (result == GNUTLS_E_REHANDSHAKE)
@@ -138,6 +142,18 @@ tls_may_step(Stream *stream)
         tls->is_deferred = false;
 
         return true;
+}
+
+/* GnuTLS does not get over a lack of memory wherever it meets it, and what it is built on ends the
+ * process; so it isn't asked when there is none. */
+static bool
+tls_has_headroom(void)
+{
+        void *headroom = g_try_malloc(HEADROOM);
+
+        g_free(headroom);
+
+        return headroom != NULL;
 }
 
 /* False when GnuTLS has no memory for a session. */
@@ -225,7 +241,7 @@ tls_await_hello(StreamTls *tls)
         if (!stream->ending)
                 return STREAM_WAIT;
 
-        tls->failure = g_strdup(tls_failure_explain(GNUTLS_E_PREMATURE_TERMINATION));
+        tls->failure = text_copy(tls_failure_explain(GNUTLS_E_PREMATURE_TERMINATION));
 
         return tls_break_handshake(stream, EPROTO);
 }
@@ -269,7 +285,7 @@ stream_tls_handshake(Stream *stream)
         if (!tls_may_step(stream))
                 return STREAM_WAIT;
 
-        if (!tls->session && !tls_begin(tls))
+        if (!tls_has_headroom() || (!tls->session && !tls_begin(tls)))
                 return tls_break_handshake(stream, ENOMEM);
 
         tls_wire_enter(stream, buffer);
@@ -471,15 +487,14 @@ stream_tls_free(Stream *stream)
         if (tls->session)
                 gnutls_deinit(tls->session);
         credentials_unref(tls->credentials);
-        if (tls->unsent)
-                g_byte_array_unref(tls->unsent);
+        g_free(tls->unsent);
         g_free(tls->ahead);
         g_free(tls->failure);
         g_free(tls);
         fd_clear(&stream->fd);
 }
 
-void
+bool
 stream_open_tls(Stream *stream, int fd, Credentials *credentials)
 {
         static const StreamOps ops = {
@@ -489,11 +504,16 @@ stream_open_tls(Stream *stream, int fd, Credentials *credentials)
                 .finish = stream_tls_finish,
                 .free = stream_tls_free,
         };
-        StreamTls *tls = g_new0(StreamTls, 1);
+        StreamTls *tls = g_try_new0(StreamTls, 1);
+
+        if (!tls)
+                return false;
 
         tls->credentials = credentials_ref(credentials);
         tls->verdict.credentials = credentials;
         *stream = (Stream){ .ops = &ops, .fd = fd, .readable = true, .writable = true, .tls = tls };
+
+        return true;
 }
 
 const char *
@@ -538,7 +558,7 @@ stream_get_peer(const Stream *stream)
 
         if (gnutls_x509_crt_import(leaf, &peers[0], GNUTLS_X509_FMT_DER) >= 0 &&
             gnutls_x509_crt_get_dn3(leaf, &name, 0) >= 0)
-                peer = g_strndup((const char *)name.data, name.size);
+                peer = text_copy((const char *)name.data); /* GnuTLS has put a NUL behind it */
         gnutls_free(name.data);
         gnutls_x509_crt_deinit(leaf);
 

@@ -30,24 +30,30 @@ stream_on_event(void *data, uint32_t events)
         stream->func(stream->data);
 }
 
-void
+bool
 stream_open(Stream *stream, int fd, Credentials *credentials)
 {
         if (credentials)
-                stream_open_tls(stream, fd, credentials);
-        else
-                stream_open_tcp(stream, fd);
+                return stream_open_tls(stream, fd, credentials);
+
+        stream_open_tcp(stream, fd);
+
+        return true;
 }
 
-void
+bool
 stream_open_dialed(Stream *stream, int fd, Credentials *credentials)
 {
-        stream_open(stream, fd, credentials);
+        if (!stream_open(stream, fd, credentials))
+                return false;
+
         /* A handshake writes several times in a row. */
         if (credentials)
                 fd_set_nodelay(fd);
         else
                 stream->nagle = STREAM_NAGLE_IDLE;
+
+        return true;
 }
 
 bool
@@ -116,8 +122,8 @@ stream_close(Stream *stream)
         *stream = (Stream){ .fd = FD_NONE };
 }
 
-void
-stream_reset(Stream *stream)
+static void
+stream_break_off(Stream *stream, bool at_once)
 {
         if (!stream->ops)
                 return;
@@ -125,7 +131,19 @@ stream_reset(Stream *stream)
         /* An end that TLS says goodbye at would be no error. */
         if (stream->error == 0)
                 stream->error = ECONNRESET;
-        if (fd_is_flushed(stream->fd))
+        if (at_once || fd_is_flushed(stream->fd))
                 fd_set_reset(stream->fd);
         stream_close(stream);
+}
+
+void
+stream_reset(Stream *stream)
+{
+        stream_break_off(stream, false);
+}
+
+void
+stream_abort(Stream *stream)
+{
+        stream_break_off(stream, true);
 }

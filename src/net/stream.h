@@ -67,11 +67,12 @@ struct Stream {
 };
 
 /* Takes @fd, a connected or connecting socket: a plain connection when @credentials is NULL, else
- * TLS, as its server with a listener's credentials and as its client with a server's; refs them. */
-void stream_open(Stream *stream, int fd, Credentials *credentials);
+ * TLS, as its server with a listener's credentials and as its client with a server's; refs them.
+ * False, and @fd left to the caller, when there is no memory. */
+bool stream_open(Stream *stream, int fd, Credentials *credentials);
 
 /* The same for @fd that was dialed: an accepted one has TCP_NODELAY from its listener. */
-void stream_open_dialed(Stream *stream, int fd, Credentials *credentials);
+bool stream_open_dialed(Stream *stream, int fd, Credentials *credentials);
 
 /* Calls @func with @data at every event of the connection from now on, unless it does already.
  * False, with errno set, when the kernel can't watch it. */
@@ -143,6 +144,9 @@ void stream_close(Stream *stream);
  * their way that a reset would destroy. */
 void stream_reset(Stream *stream);
 
+/* The same, whatever is on its way: what the peer has of it is not to be taken for all. */
+void stream_abort(Stream *stream);
+
 /* errno after STREAM_BROKEN. */
 static inline int
 stream_get_error(const Stream *stream)
@@ -171,7 +175,7 @@ char *stream_get_peer(const Stream *stream);
 
 /* For the implementations only: the kinds of stream, and the verbs of a plain one. */
 void stream_open_tcp(Stream *stream, int fd);
-void stream_open_tls(Stream *stream, int fd, Credentials *credentials);
+bool stream_open_tls(Stream *stream, int fd, Credentials *credentials);
 StreamResult stream_tcp_read(Stream *stream, void *data, size_t size, size_t *n);
 StreamResult stream_tcp_write(Stream *stream, const void *data, size_t size, size_t *n);
 StreamResult stream_tcp_finish(Stream *stream);

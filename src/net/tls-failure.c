@@ -9,6 +9,8 @@
 
 #include <glib.h>
 
+#include "base/text.h"
+
 #define RECORD_HEAD 5
 
 const char *
@@ -40,7 +42,7 @@ tls_failure_name_alert(gnutls_alert_description_t alert)
 {
         const char *name = gnutls_alert_get_name(alert);
 
-        return g_strdup_printf("the peer says: %s", name ? name : "something unknown");
+        return text_print("the peer says: %s", name ? name : "something unknown");
 }
 
 int

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/text.h"
 #include "net/tls-failure.h"
 
 #define RECORD_HANDSHAKE 22
@@ -26,7 +27,7 @@ tls_wire_check_first_byte(StreamTls *tls, uint8_t byte)
 {
         tls->is_plain = byte != RECORD_HANDSHAKE && byte != TLS_FAILURE_ALERT;
         if (tls->is_plain)
-                tls->failure = g_strdup("plain text instead of TLS");
+                tls->failure = text_copy("plain text instead of TLS");
 
         return !tls->is_plain;
 }
@@ -151,23 +152,45 @@ tls_transmit(StreamTls *tls, struct iovec *vectors, size_t n)
 static size_t
 tls_drop_unsent(StreamTls *tls, size_t n)
 {
-        size_t length = tls->unsent ? tls->unsent->len : 0;
+        size_t length = tls->n_unsent;
 
         if (n < length) {
-                g_byte_array_remove_range(tls->unsent, 0, (guint)n);
+                tls->n_unsent -= n;
+                memmove(tls->unsent, tls->unsent + n, tls->n_unsent);
                 return 0;
         }
-        g_clear_pointer(&tls->unsent, g_byte_array_unref);
+        g_clear_pointer(&tls->unsent, g_free);
+        tls->n_unsent = 0;
 
         return n - length;
+}
+
+/* False when there is no memory, which is the end of the connection. */
+static bool
+tls_add_unsent(StreamTls *tls, const giovec_t *vectors, size_t n, size_t size)
+{
+        char *unsent = g_try_realloc(tls->unsent, tls->n_unsent + size);
+
+        if (!unsent) {
+                tls->error = ENOMEM;
+                gnutls_transport_set_errno(tls->session, ENOMEM);
+                return false;
+        }
+
+        tls->unsent = unsent;
+        for (size_t i = 0; i < n; i++) {
+                memcpy(unsent + tls->n_unsent, vectors[i].iov_base, vectors[i].iov_len);
+                tls->n_unsent += vectors[i].iov_len;
+        }
+
+        return true;
 }
 
 StreamResult
 tls_wire_flush(StreamTls *tls)
 {
         while (tls->unsent) {
-                struct iovec vector = { .iov_base = tls->unsent->data,
-                                        .iov_len = tls->unsent->len };
+                struct iovec vector = { .iov_base = tls->unsent, .iov_len = tls->n_unsent };
                 ssize_t n = tls_transmit(tls, &vector, 1);
 
                 if (n < 0)
@@ -188,17 +211,13 @@ tls_wire_push(gnutls_transport_ptr_t data, const giovec_t *vectors, int n)
 
         n = MIN(n, VECTORS_MAX);
         if (tls->is_gathering) {
-                if (!tls->unsent)
-                        tls->unsent = g_byte_array_new();
-                for (int i = 0; i < n; size += vectors[i++].iov_len)
-                        g_byte_array_append(tls->unsent, vectors[i].iov_base,
-                                            (guint)vectors[i].iov_len);
-                return (ssize_t)size;
+                for (int i = 0; i < n; i++)
+                        size += vectors[i].iov_len;
+                return tls_add_unsent(tls, vectors, (size_t)n, size) ? (ssize_t)size : -1;
         }
 
         if (tls->unsent)
-                all[n_all++] = (struct iovec){ .iov_base = tls->unsent->data,
-                                               .iov_len = tls->unsent->len };
+                all[n_all++] = (struct iovec){ .iov_base = tls->unsent, .iov_len = tls->n_unsent };
         for (int i = 0; i < n; i++)
                 all[n_all++] = (struct iovec){ .iov_base = vectors[i].iov_base,
                                                .iov_len = vectors[i].iov_len };
@@ -235,10 +254,15 @@ tls_wire_leave(StreamTls *tls)
 {
         if (tls->ahead && tls->ahead == tls->buffer) {
                 uint32_t n = tls->ahead_tail - tls->ahead_head;
+                char *kept = g_try_malloc(n);
 
-                tls->ahead = g_memdup2(tls->ahead + tls->ahead_head, n);
+                if (kept)
+                        memcpy(kept, tls->ahead + tls->ahead_head, n);
+                else
+                        stream_break(tls->stream, ENOMEM); /* a hole in what it says */
+                tls->ahead = kept;
                 tls->ahead_head = 0;
-                tls->ahead_tail = n;
+                tls->ahead_tail = kept ? n : 0;
         }
         tls->buffer = NULL;
 }

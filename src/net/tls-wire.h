@@ -24,13 +24,14 @@ typedef struct StreamTls {
         gnutls_session_t session; /* NULL until there is something to say or read */
         char *ahead; /* what came and GnuTLS did not ask for yet: on the stack, or kept */
         uint32_t ahead_head, ahead_tail;
-        GByteArray *unsent; /* of the handshake, before all else; NULL: nothing */
-        char *buffer;       /* of the verb that runs */
-        char *failure;      /* NULL: none, or the kernel's */
-        int error;          /* the kernel's */
-        int write_error;    /* likewise; reading goes on all the same */
-        uint8_t alert;      /* in the clear, during the handshake; 0: none */
-        char early;         /* what stream_confirm() has read */
+        char *unsent; /* of the handshake, before all else; NULL: nothing */
+        size_t n_unsent;
+        char *buffer;    /* of the verb that runs */
+        char *failure;   /* NULL: none, or the kernel's */
+        int error;       /* the kernel's */
+        int write_error; /* likewise; reading goes on all the same */
+        uint8_t alert;   /* in the clear, during the handshake; 0: none */
+        char early;      /* what stream_confirm() has read */
         bool has_early;
         bool is_greeted;   /* the peer's first byte has been looked at */
         bool has_spoken;   /* something was sent */

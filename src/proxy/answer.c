@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/fd.h"
 #include "proxy/trace.h"
 
 #define READS_PER_TURN 4
@@ -53,6 +54,7 @@ answer_read(Answer *answer, BufferPool *pool)
                         return false;
                 case STREAM_BROKEN:
                         answer->was_left = !answer->finished;
+                        answer->is_short = fd_is_shortage(stream_get_error(answer->client));
                         return true;
                 }
         }
@@ -75,6 +77,7 @@ answer_flush(Answer *answer, BufferPool *pool)
                 if (result == STREAM_WAIT)
                         return false;
                 if (result == STREAM_BROKEN) {
+                        answer->is_short = fd_is_shortage(stream_get_error(answer->client));
                         buffer_clear(&answer->out, pool);
                         return true; /* reading will tell */
                 }
@@ -85,33 +88,43 @@ answer_flush(Answer *answer, BufferPool *pool)
         return true;
 }
 
-static void
+/* False when there is no memory for it. */
+static bool
 answer_say(Answer *answer, const char *line, BufferPool *pool)
 {
-        buffer_append(&answer->out, pool, line, strlen(line));
-        buffer_append(&answer->out, pool, "\n", 1);
+        if (!buffer_append(&answer->out, pool, line, strlen(line)) ||
+            !buffer_append(&answer->out, pool, "\n", 1)) {
+                buffer_clear(&answer->out, pool);
+                return false;
+        }
         agi_dialogue_command(&answer->dialogue, buffer_data(&answer->out),
                              buffer_length(&answer->out));
         if (G_UNLIKELY(answer->trace))
                 trace_bytes(answer->trace, TRACE_FROM_AGITATOR, buffer_data(&answer->out),
                             buffer_length(&answer->out));
+
+        return true;
 }
 
 AnswerResult
 answer_run(Answer *answer, BufferPool *pool)
 {
         if (answer_read(answer, pool))
-                return ANSWER_ENDED;
+                return answer->is_short && !answer->finished ? ANSWER_SHORT : ANSWER_ENDED;
 
         while (answer_flush(answer, pool) && !answer->finished) {
+                if (answer->is_short)
+                        return ANSWER_SHORT;
                 if (answer->dialogue.outstanding && !answer->skips)
                         break;
 
                 if (*answer->commands && !answer->skips) {
-                        answer_say(answer, *answer->commands, pool);
+                        if (!answer_say(answer, *answer->commands, pool))
+                                return ANSWER_SHORT;
                         answer->commands++;
                 } else if (answer->failure) {
-                        answer_say(answer, "FAILURE", pool);
+                        if (!answer_say(answer, "FAILURE", pool))
+                                return ANSWER_SHORT;
                         answer->failure = false;
                 } else {
                         agi_dialogue_end(&answer->dialogue);

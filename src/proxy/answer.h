@@ -21,6 +21,7 @@ typedef enum AnswerResult {
         ANSWER_RUNNING,
         ANSWER_SAID,  /* all is said, the end too; the client has yet to end */
         ANSWER_ENDED, /* all is said, if it could be, and the client has ended or broken */
+        ANSWER_SHORT, /* there is no memory for what is to be said */
 } AnswerResult;
 
 /* Embedded in its owner; all zero before answer_start(). */
@@ -33,6 +34,7 @@ typedef struct Answer {
         bool skips;    /* nothing is awaited any more */
         bool ended;    /* the client has ended */
         bool finished; /* the client has been told of the end */
+        bool is_short; /* a write came to nothing for want of the kernel's memory, or a read */
         bool was_left; /* the client ended or broke before that */
         Trace *trace;  /* NULL: the dialogue isn't logged */
         uint64_t bytes_in, bytes_out;

@@ -17,12 +17,17 @@ balance_was_tried(const Balance *balance, unsigned i)
         return balance->tried && balance->tried[i / BITS] >> (i % BITS) & 1;
 }
 
-static void
+/* False when there is no memory to remember it in. */
+static bool
 balance_mark(Balance *balance, unsigned i, unsigned n)
 {
         if (!balance->tried)
-                balance->tried = g_new0(uint64_t, (n + BITS - 1) / BITS);
+                balance->tried = g_try_new0(uint64_t, (n + BITS - 1) / BITS);
+        if (!balance->tried)
+                return false;
         balance->tried[i / BITS] |= UINT64_C(1) << (i % BITS);
+
+        return true;
 }
 
 /* Fewer sessions over weight, without a division. */
@@ -77,8 +82,8 @@ balance_next(Balance *balance, RouteSettings *route)
                 i = route->ranking && balance->n_tried == 0
                             ? ranking_find(route->ranking, balance->first)
                             : balance_find_least(balance, route);
-                if (n > 1)
-                        balance_mark(balance, i, n);
+                if (n > 1 && !balance_mark(balance, i, n))
+                        return NULL;
                 break;
         }
         balance->n_tried++;

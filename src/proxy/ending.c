@@ -6,7 +6,10 @@
 
 #include "proxy/ending.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "proxy/refusal.h"
 
 static const char *
 find_by_in_relay(const Relay *relay)
@@ -60,7 +63,7 @@ find_dialogue(RecordEnd *end, const AgiDialogue *dialogue)
         end->replies = dialogue->replies;
 }
 
-void
+static void
 ending_find(RecordEnd *end, Record *record, const Phase *phase)
 {
         const Answer *answer = &phase->answer;
@@ -90,4 +93,60 @@ ending_find(RecordEnd *end, Record *record, const Phase *phase)
                 end->command_length = end->command ? strlen(end->command) : 0;
                 break;
         }
+}
+
+void
+ending_log(Record *record, const Phase *phase, const Settings *settings, gint64 now)
+{
+        RecordEnd end;
+
+        ending_find(&end, record, phase);
+        record_log(record, &end, settings, now);
+}
+
+/* What waits for the kernel may be the rest of a line, and what is said after it would be part of
+ * that. */
+static bool
+can_say_failure(const Phase *phase)
+{
+        const RelayWay *to_client = &phase->relay.to_client;
+
+        switch ((PhaseKind)phase->kind) {
+        case PHASE_SETUP:
+                return true;
+        case PHASE_RELAY:
+                return to_client->passed == 0 && !to_client->finished && !to_client->dead;
+        case PHASE_ANSWER:
+                return !phase->answer.is_short;
+        }
+
+        g_assert_not_reached();
+}
+
+bool
+ending_run_short(Record *record, Phase *phase, Stream *client, Stream *server)
+{
+        static const char text[] = "\nFAILURE\n";
+        Relay *relay = phase->kind == PHASE_RELAY ? &phase->relay : NULL;
+        const char *words = relay && !relay->at_line_start ? text : text + 1;
+        size_t n = 0;
+
+        record->result = relay ? RECORD_BROKEN : RECORD_REFUSED;
+        if (!record->reason)
+                record->reason = refusal_get_word(REFUSAL_FULL);
+        record_note_failure(record, ENOMEM, NULL);
+        if (relay && relay->ended_by == RELAY_END_NONE)
+                relay->ended_by = RELAY_END_AGITATOR;
+        stream_abort(server);
+
+        if (can_say_failure(phase) && stream_write(client, words, strlen(words), &n) == STREAM_OK &&
+            n == strlen(words)) {
+                if (relay)
+                        relay->dialogue.failed = true;
+                stream_finish(client);
+                return true;
+        }
+        stream_abort(client);
+
+        return false;
 }

@@ -8,13 +8,15 @@
 
 #include <errno.h>
 
+#include "base/fd.h"
+
 static GreetingResult
 greeting_fail(Stream *client, Record *record)
 {
         const char *failure = stream_get_failure(client);
 
         if (!failure)
-                return GREETING_GONE;
+                return fd_is_shortage(stream_get_error(client)) ? GREETING_SHORT : GREETING_GONE;
 
         record->result = RECORD_REFUSED;
         record->reason = "TLS";

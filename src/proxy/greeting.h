@@ -13,6 +13,7 @@ typedef enum GreetingResult {
         GREETING_PLAIN,  /* it doesn't speak TLS: it can be told plainly */
         GREETING_FAILED, /* it has been told why by an alert; nothing is left but to await its end
                           */
+        GREETING_SHORT,  /* there is no memory for it */
 } GreetingResult;
 
 /* Goes on: to be called at first and after every event of @client, while it says WAIT. What it has

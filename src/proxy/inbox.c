@@ -9,22 +9,26 @@
 #include <string.h>
 
 #include "agi/agi-request.h"
+#include "base/fd.h"
 
 #define FIRST_READ 4096
 #define NEXT_READ  2048
 #define MAX_AHEAD  (256 * 1024)
 
-/* One read of up to @room bytes. */
-static StreamResult
-inbox_receive(Inbox *inbox, Stream *client, size_t room, BufferPool *pool)
+/* One read of up to @room bytes; false when there is no memory for it. */
+static bool
+inbox_receive(Inbox *inbox, Stream *client, size_t room, BufferPool *pool, StreamResult *result)
 {
         char *into = buffer_reserve(&inbox->bytes, pool, room);
         size_t n;
-        StreamResult result = stream_read(client, into, room, &n);
 
+        if (!into)
+                return false;
+
+        *result = stream_read(client, into, room, &n);
         buffer_commit(&inbox->bytes, pool, n);
 
-        return result;
+        return *result != STREAM_BROKEN || !fd_is_shortage(stream_get_error(client));
 }
 
 /* A record of TLS with the first words of a client in it, or the beginning of one. */
@@ -42,8 +46,13 @@ inbox_read(Inbox *inbox, Stream *client, BufferPool *pool)
 {
         for (;;) {
                 size_t before = buffer_length(&inbox->bytes);
+                StreamResult result;
 
-                switch (inbox_receive(inbox, client, before > 0 ? NEXT_READ : FIRST_READ, pool)) {
+                if (!inbox_receive(inbox, client, before > 0 ? NEXT_READ : FIRST_READ, pool,
+                                   &result))
+                        return INBOX_SHORT;
+
+                switch (result) {
                 case STREAM_OK:
                         break;
                 case STREAM_WAIT:
@@ -70,22 +79,27 @@ inbox_read(Inbox *inbox, Stream *client, BufferPool *pool)
         }
 }
 
-bool
+InboxResult
 inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool)
 {
         while (buffer_length(&inbox->bytes) < MAX_AHEAD) {
-                switch (inbox_receive(inbox, client, NEXT_READ, pool)) {
+                StreamResult result;
+
+                if (!inbox_receive(inbox, client, NEXT_READ, pool, &result))
+                        return INBOX_SHORT;
+
+                switch (result) {
                 case STREAM_OK:
                         break;
                 case STREAM_WAIT:
-                        return true;
+                        return INBOX_WAIT;
                 case STREAM_END:
                 case STREAM_BROKEN:
-                        return false;
+                        return INBOX_GONE;
                 }
         }
 
-        return true;
+        return INBOX_WAIT;
 }
 
 bool
@@ -120,7 +134,7 @@ inbox_get_ahead(const Inbox *inbox, size_t *length)
         return buffer_data(&inbox->bytes) + size;
 }
 
-void
+bool
 inbox_write(const Inbox *inbox,
             const Settings *settings,
             const Address *from,
@@ -140,9 +154,13 @@ inbox_write(const Inbox *inbox,
 
         n = agi_env_get_written_max(&inbox->env, authority, &forward);
         to = buffer_reserve(out, pool, n + n_ahead);
+        if (!to)
+                return false;
         n = agi_env_write(&inbox->env, buffer_data(&inbox->bytes), authority, &forward, to);
         memcpy(to + n, ahead, n_ahead);
         buffer_commit(out, pool, n + n_ahead);
+
+        return true;
 }
 
 void

@@ -25,6 +25,7 @@ typedef enum InboxResult {
         INBOX_CUT,      /* the client ended in the middle of it */
         INBOX_TLS,      /* it is TLS, which nobody speaks here */
         INBOX_GONE,     /* the client broke, or ended before the first byte */
+        INBOX_SHORT,    /* there is no memory for it */
 } InboxResult;
 
 /* Embedded in its session; all zero at first. */
@@ -36,9 +37,9 @@ typedef struct Inbox {
 /* Reads until the environment is complete, or can't be. */
 InboxResult inbox_read(Inbox *inbox, Stream *client, BufferPool *pool);
 
-/* Reads what comes after the environment; false when the client has ended or broken. Beyond a bound
- * the rest is left in the socket. */
-bool inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool);
+/* Reads what comes after the environment: INBOX_WAIT, INBOX_GONE when the client has ended or
+ * broken, or INBOX_SHORT. Beyond a bound the rest is left in the socket. */
+InboxResult inbox_read_ahead(Inbox *inbox, Stream *client, BufferPool *pool);
 
 /* Finds in @settings where the request is to go, NULL: nowhere. *@is_odd: its path could climb or
  * merge (agi_request_get_path()), so it is the wildcard. False when there is no agi_request, or no
@@ -53,8 +54,9 @@ bool inbox_find_route(const Inbox *inbox,
 const char *inbox_get_ahead(const Inbox *inbox, size_t *length);
 
 /* Appends all of it to @out as a server is to get it: with @authority in the request (NULL keeps
- * what it has), and agi_x_fwd_for for a client at @from treated as @settings say. */
-void inbox_write(const Inbox *inbox,
+ * what it has), and agi_x_fwd_for for a client at @from treated as @settings say.
+ * False, and nothing appended, when there is no memory. */
+bool inbox_write(const Inbox *inbox,
                  const Settings *settings,
                  const Address *from,
                  const char *authority,

@@ -520,6 +520,7 @@ proxy_free(Proxy *proxy)
         g_idle_remove_by_data(&proxy->taking);
         g_idle_remove_by_data(&proxy->draining);
         g_idle_remove_by_data(&proxy->sharing);
+        g_assert(!INVARIANTS || places_get_taken(&proxy->shared.refusals) == 0);
         g_array_unref(proxy->doors);
         g_ptr_array_unref(proxy->passed);
         g_ptr_array_unref(proxy->inherited);

@@ -10,6 +10,7 @@
 
 #include "agi/agi-redact.h"
 #include "base/log-id.h"
+#include "base/text.h"
 
 static const char *const result_names[] = {
         [RECORD_SERVED] = "served",       [RECORD_ANSWERED] = "answered",
@@ -81,8 +82,11 @@ record_note_environment(Record *record, const AgiEnv *env, const char *block)
 
         G_STATIC_ASSERT(AGI_ENV_MAX_SIZE <= UINT16_MAX + 1);
         g_assert(!record->facts);
-        record->facts = g_malloc(env->request.length + env->uniqueid.length + env->channel.length +
-                                 env->callerid.length + 1);
+        record->facts = g_try_malloc(env->request.length + env->uniqueid.length +
+                                     env->channel.length + env->callerid.length + 1);
+        if (!record->facts)
+                return;
+
         copy_span(record->facts, &size, block, env->request, &record->request);
         copy_span(record->facts, &size, block, env->uniqueid, &record->uniqueid);
         copy_span(record->facts, &size, block, env->channel, &record->channel);
@@ -95,7 +99,7 @@ record_note_failure(Record *record, int error, const char *failure)
         char *old = record->failure;
 
         record->error = error;
-        record->failure = g_strdup(failure);
+        record->failure = text_copy(failure);
         g_free(old);
 }
 
@@ -163,16 +167,18 @@ record_log_step(const Record *record, const char *state, const char *format, ...
         record_log_debug(record, set.fields, set.n);
 }
 
-/* The request with its secrets hidden. */
-static GString *
-record_get_request(const Record *record, const Settings *settings)
+/* The request with its secrets hidden: a value of none becomes three characters. False when there
+ * is no memory for it. */
+static bool
+record_get_request(const Record *record, const Settings *settings, GString *request)
 {
-        GString *request = g_string_sized_new(128);
+        if (!text_open(request, 4 * (size_t)record->request.length + 8))
+                return false;
 
         agi_redact_value((const char *const *)settings->log_redact, request,
                          record_get_text(record, record->request), record->request.length);
 
-        return request;
+        return true;
 }
 
 /* In one word, so that no text in it looks like ours. */
@@ -190,20 +196,29 @@ print_request(GString *text, const GString *request)
 void
 record_log_odd_path(const Record *record, const Settings *settings)
 {
-        g_autoptr(GString) request = record_get_request(record, settings);
-        g_autoptr(GString) shown = g_string_new(NULL);
+        text_auto GString request = { 0 }, shown = { 0 };
         char client[ADDRESS_TEXT_SIZE], id[RECORD_ID_SIZE];
 
+        if (!record_get_request(record, settings, &request) ||
+            !text_open(&shown, 4 * request.len)) {
+                log_count_dropped(1);
+                return;
+        }
+
         g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, record->id);
-        print_request(shown, request);
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_ODD_PATH,
-                         "AGITATOR_SESSION", id, "AGITATOR_CLIENT",
-                         address_print(record->client, client), "AGITATOR_LISTENER",
-                         record->listener ? record->listener : "", "AGITATOR_REQUEST", request->str,
-                         "MESSAGE",
-                         "session %s: the path of %s could climb or merge, so it matches no "
-                         "route but *",
-                         id, shown->str);
+        print_request(&shown, &request);
+
+        const GLogField fields[] = {
+                { "MESSAGE_ID", LOG_ID_ODD_PATH, -1 },
+                { "AGITATOR_SESSION", id, -1 },
+                { "AGITATOR_CLIENT", address_print(record->client, client), -1 },
+                { "AGITATOR_LISTENER", record->listener ? record->listener : "", -1 },
+                { "AGITATOR_REQUEST", request.str, -1 },
+        };
+
+        log_fields(G_LOG_LEVEL_MESSAGE, fields, G_N_ELEMENTS(fields),
+                   "session %s: the path of %s could climb or merge, so it matches no route but *",
+                   id, shown.str);
 }
 
 bool
@@ -237,36 +252,35 @@ record_print(const Record *record,
 {
         const char *cause = record_get_cause(record);
 
-        g_string_printf(text, "session " RECORD_ID_FORMAT " from %s", record->id, client);
+        text_add(text, "session " RECORD_ID_FORMAT " from %s", record->id, client);
         if (request->len > 0) {
                 g_string_append(text, " for ");
                 print_request(text, request);
         }
 
-        g_string_append_printf(text, ": %s", result_names[record->result]);
+        text_add(text, ": %s", result_names[record->result]);
         if (record->reason)
-                g_string_append_printf(text, ", %s", record->reason);
+                text_add(text, ", %s", record->reason);
         if (cause)
-                g_string_append_printf(text, " (%s)", cause);
+                text_add(text, " (%s)", cause);
         if (record->route)
-                g_string_append_printf(text, ", route %s", record->route);
+                text_add(text, ", route %s", record->route);
         if (record->server)
-                g_string_append_printf(text, ", server %s", record->server);
+                text_add(text, ", server %s", record->server);
         if (record->truncated)
-                g_string_append_printf(text, ", truncated by the %s", record->truncated);
+                text_add(text, ", truncated by the %s", record->truncated);
         if (end->by)
-                g_string_append_printf(text, ", ended by %s%s",
-                                       strcmp(end->by, "agitator") == 0 ? "" : "the ", end->by);
+                text_add(text, ", ended by %s%s", strcmp(end->by, "agitator") == 0 ? "" : "the ",
+                         end->by);
         if (record->state && strcmp(record->state, "relaying") != 0)
-                g_string_append_printf(text, " while %s", record->state);
+                text_add(text, " while %s", record->state);
         if (end->status)
-                g_string_append_printf(text, ", AGISTATUS %s", end->status);
-        g_string_append_printf(text, ", %u commands in %.3f s", end->commands,
-                               (double)(now - record->started) / G_USEC_PER_SEC);
+                text_add(text, ", AGISTATUS %s", end->status);
+        text_add(text, ", %u commands in %.3f s", end->commands,
+                 (double)(now - record->started) / G_USEC_PER_SEC);
         if (command->len > 0)
-                g_string_append_printf(text, ", the last%s: %s",
-                                       end->replies < end->commands ? ", unanswered" : "",
-                                       command->str);
+                text_add(text, ", the last%s: %s",
+                         end->replies < end->commands ? ", unanswered" : "", command->str);
 }
 
 /* Of sessions without a server many can come to nothing at once, for one cause: true when this is
@@ -281,7 +295,7 @@ record_is_repeated(const Record *record, GLogLevelFlags level)
         if (!is_failure && record->result != RECORD_ABANDONED)
                 return false;
 
-        message = g_strdup_printf(
+        message = text_print(
                 "sessions %s%s%s%s%s%s%s%s%s", result_names[record->result],
                 record->reason ? ", " : "", record->reason ? record->reason : "",
                 record->error ? ", " : "", record->error ? g_strerror(record->error) : "",
@@ -362,32 +376,48 @@ record_add_fields(const Record *record,
         field_set_add_number(set, "AGITATOR_BYTES_OUT", record->bytes_out);
 }
 
+/* How long the message may get. */
+static size_t
+record_get_room(const Record *record, size_t request, size_t command)
+{
+        const char *const texts[] = { record_get_cause(record), record->route, record->server };
+        size_t room = 512 + ADDRESS_TEXT_SIZE + 4 * request + command;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+                room += texts[i] ? strlen(texts[i]) : 0;
+
+        return room;
+}
+
 void
 record_log(const Record *record, const RecordEnd *end, const Settings *settings, gint64 now)
 {
         const char *const *patterns = (const char *const *)settings->log_redact;
         GLogLevelFlags level = record_is_failure(record) ? G_LOG_LEVEL_WARNING : G_LOG_LEVEL_INFO;
-        g_autoptr(GString) message = NULL, request = NULL, command = NULL;
+        text_auto GString message = { 0 }, request = { 0 }, command = { 0 };
         char client[ADDRESS_TEXT_SIZE], id[RECORD_ID_SIZE];
         FieldSet set = { .n = 0 };
 
         if (!record_is_wanted(record, settings->any_sessions, level))
                 return;
 
-        request = record_get_request(record, settings);
-        command = g_string_sized_new(64);
+        if (!record_get_request(record, settings, &request) ||
+            !text_open(&command, end->command_length + 8) ||
+            !text_open(&message, record_get_room(record, request.len, end->command_length))) {
+                log_count_dropped(1);
+                return;
+        }
         if (end->command)
-                agi_redact_command(patterns, command, end->command, end->command_length);
+                agi_redact_command(patterns, &command, end->command, end->command_length);
 
         address_print(record->client, client);
         g_snprintf(id, sizeof(id), RECORD_ID_FORMAT, record->id);
-        message = g_string_sized_new(256);
-        record_print(record, end, now, client, request, command, message);
+        record_print(record, end, now, client, &request, &command, &message);
 
-        field_set_add(&set, "MESSAGE", message->str, (gssize)message->len);
+        field_set_add(&set, "MESSAGE", message.str, (gssize)message.len);
         field_set_add_text(&set, "AGITATOR_SESSION", id);
         field_set_add_text(&set, "AGITATOR_CLIENT", client);
-        record_add_fields(record, end, now, request, command, &set);
+        record_add_fields(record, end, now, &request, &command, &set);
 
         g_log_structured_array(level, set.fields, set.n);
 }

@@ -17,6 +17,7 @@
 
 #include "agi/agi-dialogue.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "proxy/trace.h"
 
 #define READS_PER_TURN 8
@@ -87,6 +88,8 @@ static void
 relay_note_write_error(Relay *relay, RelayWay *way, int error)
 {
         way->dead = true;
+        if (fd_is_shortage(error))
+                relay->is_short = true;
         if (way == &relay->to_client) {
                 relay->client_error = error;
                 relay_note_end(relay, RELAY_END_CLIENT);
@@ -198,6 +201,16 @@ relay_note_client(Relay *relay, const char *data, size_t size)
         agi_dialogue_reply(&relay->dialogue, data, size);
 }
 
+/* Without memory for what has to be held the session is over. */
+static bool
+relay_hold(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPool *pool)
+{
+        if (!buffer_append(&way->held, pool, data, size))
+                relay->is_short = true;
+
+        return !relay->is_short;
+}
+
 /* Takes what was just read: sends what may go, holds the rest. */
 static void
 relay_take(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPool *pool)
@@ -213,9 +226,10 @@ relay_take(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPoo
                 return;
 
         if (buffer_length(&way->held) > 0) {
+                if (!relay_hold(relay, way, data, size, pool))
+                        return;
                 if (way == &relay->to_server)
                         way->passed += size;
-                buffer_append(&way->held, pool, data, size);
                 relay_flush(relay, way, pool);
                 return;
         }
@@ -227,7 +241,7 @@ relay_take(Relay *relay, RelayWay *way, const char *data, size_t size, BufferPoo
         if (way->dead)
                 return;
 
-        buffer_append(&way->held, pool, data + sent, size - sent);
+        relay_hold(relay, way, data + sent, size - sent, pool);
         way->passed = passed - sent;
         way->scanned = relay->dialogue.outstanding ? 0 : size - sent;
 }
@@ -316,7 +330,9 @@ relay_on_client_end(Relay *relay, int error, BufferPool *pool)
 static void
 relay_on_end(Relay *relay, RelayWay *way, int error, BufferPool *pool)
 {
-        if (way == &relay->to_server)
+        if (fd_is_shortage(error))
+                relay->is_short = true;
+        else if (way == &relay->to_server)
                 relay_on_client_end(relay, error, pool);
         else
                 relay_on_server_end(relay, error ? error : relay->server_error, pool);
@@ -331,7 +347,7 @@ relay_read(Relay *relay, RelayWay *way, BufferPool *pool)
         size_t n;
 
         for (unsigned reads = 0; reads < READS_PER_TURN; reads++) {
-                if (way->ended)
+                if (way->ended || relay->is_short)
                         return;
                 if (buffer_length(&way->held) >= room) {
                         if (!relay_pass_long_line(relay, way))
@@ -401,6 +417,8 @@ relay_move(Relay *relay, RelayWay *way, BufferPool *pool)
         if (buffer_length(&way->held) > 0)
                 relay_flush(relay, way, pool);
         relay_read(relay, way, pool);
+        if (relay->is_short)
+                return;
         if (buffer_length(&way->held) > 0)
                 relay_flush(relay, way, pool);
         relay_pass_end(relay, way);
@@ -428,7 +446,10 @@ relay_run(Relay *relay, BufferPool *pool, gint64 now)
 
         /* First the client's: its reply is what a held command waits for. */
         relay_move(relay, &relay->to_server, pool);
-        relay_move(relay, &relay->to_client, pool);
+        if (!relay->is_short)
+                relay_move(relay, &relay->to_client, pool);
+        if (relay->is_short)
+                return RELAY_SHORT;
 
         /* A failed server, or one that was found broken by a write, has ended the first way too. */
         relay_pass_end(relay, &relay->to_server);
@@ -460,7 +481,7 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error, RelayEnd by)
         relay_note_end(relay, by);
         relay->server_failed = true;
         relay->server_error = error;
-        relay->server_failure = g_strdup(stream_get_failure(relay->server));
+        relay->server_failure = text_copy(stream_get_failure(relay->server));
         stream_close(relay->server);
         relay->to_server.dead = true;
         way_drop(&relay->to_server, pool);
@@ -468,9 +489,8 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error, RelayEnd by)
         relay_drop_tail(relay, pool);
         if (relay->on_server_failure == ON_SERVER_FAILURE_FAILURE && !way->dead) {
                 /* Glued to a partial line it would be part of that command. */
-                if (!relay->at_line_start)
-                        buffer_append(&way->held, pool, "\n", 1);
-                buffer_append(&way->held, pool, failure_line, strlen(failure_line));
+                if (relay->at_line_start || relay_hold(relay, way, "\n", 1, pool))
+                        relay_hold(relay, way, failure_line, strlen(failure_line), pool);
                 relay->dialogue.failed = true;
         }
         way->passed = (uint32_t)buffer_length(&way->held);

@@ -47,6 +47,7 @@ typedef enum RelayResult {
         RELAY_ENDED,  /* nothing more will come or go: close */
         RELAY_FAILED, /* the client has been told that the server failed, and has nothing left to do
                        */
+        RELAY_SHORT,  /* there is no memory for what has to be held: neither side has all of it */
 } RelayResult;
 
 typedef struct RelayWay {
@@ -84,6 +85,7 @@ typedef struct Relay {
         bool at_line_start; /* the last byte passed to the client was LF */
         bool has_unseen;    /* the client was given bytes that were not looked at */
         bool server_failed;
+        bool is_short;   /* of memory */
         bool awaits_end; /* the client was given several lines at once: its last reply isn't known
                           */
         bool has_keepalive;             /* the server's connection */

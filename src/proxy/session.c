@@ -143,11 +143,20 @@ session_abandon(Session *session)
 {
         session->record.result = RECORD_ABANDONED;
         record_note_break(&session->record, &session->client);
-
         return SESSION_CLOSED;
 }
 
-/* greeting */
+static SessionState
+session_run_short(Session *session)
+{
+        bool is_told;
+
+        worker_note_short(session->worker, ENOMEM);
+        is_told = ending_run_short(&session->record, &session->phase, &session->client,
+                                   &session->server);
+
+        return is_told ? SESSION_LINGERING : SESSION_CLOSED;
+}
 
 static SessionState
 greeting_step(Session *session)
@@ -164,12 +173,12 @@ greeting_step(Session *session)
                 return session_refuse_briefly(session, stream_get_failure(&session->client));
         case GREETING_FAILED:
                 return SESSION_LINGERING;
+        case GREETING_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
 }
-
-/* reading */
 
 static SessionState
 reading_step(Session *session)
@@ -196,6 +205,8 @@ reading_step(Session *session)
                 return session_refuse_briefly(session, "TLS on a listener without it");
         case INBOX_GONE:
                 return session_abandon(session);
+        case INBOX_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
@@ -214,8 +225,6 @@ reading_expire(Session *session)
 {
         return session_refuse(session, REFUSAL_TIMEOUT);
 }
-
-/* choosing */
 
 static SessionState
 session_play(Session *session, const AnswerSettings *answer)
@@ -294,8 +303,6 @@ choosing_step(Session *session)
                                session->target.was_unreached ? REFUSAL_NOSERVER : REFUSAL_FULL);
 }
 
-/* dialing */
-
 /* The target has taken the environment, or the beginning of it; @held is what it was made to. */
 static SessionState
 session_begin_relay(Session *session, const Buffer *held)
@@ -345,10 +352,12 @@ dialing_step(Session *session)
 {
         SessionState next = SESSION_DIALING;
         Buffer out = { 0 };
+        InboxResult ahead =
+                inbox_read_ahead(&session->phase.inbox, &session->client, session_pool(session));
 
-        if (!inbox_read_ahead(&session->phase.inbox, &session->client, session_pool(session))) {
+        if (ahead != INBOX_WAIT) {
                 target_leave(&session->target);
-                return session_abandon(session);
+                return ahead == INBOX_SHORT ? session_run_short(session) : session_abandon(session);
         }
 
         while (next == SESSION_DIALING && stream_is_open(&session->server)) {
@@ -362,8 +371,10 @@ dialing_step(Session *session)
                         if (session_watch(session, &session->server))
                                 return result == STREAM_OK ? session_begin_relay(session, &out)
                                                            : SESSION_DIALING;
-                        error = errno;
+                        session->target.error = errno;
                         buffer_clear(&out, session_pool(session));
+                        target_leave(&session->target);
+                        return session_follow(session, TARGET_SHORT);
                 }
 
                 next = session_redial(session, error);
@@ -404,8 +415,6 @@ dialing_expire(Session *session)
         return SESSION_CHOOSING;
 }
 
-/* relaying */
-
 static SessionState
 relaying_step(Session *session)
 {
@@ -428,6 +437,8 @@ relaying_step(Session *session)
                 return SESSION_CLOSED;
         case RELAY_FAILED:
                 return SESSION_LINGERING;
+        case RELAY_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
@@ -443,20 +454,14 @@ relaying_limit(const Session *session)
 static SessionState
 relaying_expire(Session *session)
 {
+        RelayTimeout timeout = relay_check_time(&session->phase.relay, session_now(session));
         SessionState next;
 
-        switch (relay_check_time(&session->phase.relay, session_now(session))) {
-        case RELAY_IN_TIME:
+        if (timeout == RELAY_IN_TIME)
                 return SESSION_RELAYING;
-        case RELAY_UNENDED:
+        if (timeout == RELAY_UNENDED)
                 return SESSION_CLOSED;
-        case RELAY_IDLE:
-                session->record.reason = "IDLE";
-                break;
-        case RELAY_THINK:
-                session->record.reason = "THINK";
-                break;
-        }
+        session->record.reason = timeout == RELAY_IDLE ? "IDLE" : "THINK";
 
         /* After that nobody waits for what the client is still executing. */
         relay_fail_server(&session->phase.relay, session_pool(session), ETIMEDOUT,
@@ -465,8 +470,6 @@ relaying_expire(Session *session)
 
         return next == SESSION_RELAYING ? SESSION_LINGERING : next;
 }
-
-/* answering and refusing */
 
 static SessionState
 answering_step(Session *session)
@@ -480,6 +483,8 @@ answering_step(Session *session)
                 return SESSION_LINGERING;
         case ANSWER_ENDED:
                 return SESSION_CLOSED;
+        case ANSWER_SHORT:
+                return session_run_short(session);
         }
 
         g_assert_not_reached();
@@ -499,8 +504,6 @@ answering_expire(Session *session)
 
         return answering_step(session);
 }
-
-/* lingering */
 
 static SessionState
 lingering_step(Session *session)
@@ -526,7 +529,6 @@ static void
 session_close(Session *session)
 {
         Record *record = &session->record;
-        RecordEnd end;
 
         /* Who is told of the end, by a close or by the log, finds the places free. */
         record_note_ends(record, &session->client, &session->server);
@@ -536,8 +538,7 @@ session_close(Session *session)
         stream_close(&session->client);
 
         trace_free(session->trace);
-        ending_find(&end, record, &session->phase);
-        record_log(record, &end, session->settings, session_now(session));
+        ending_log(record, &session->phase, session->settings, session_now(session));
         phase_clear(&session->phase, session_pool(session));
 }
 
@@ -562,24 +563,14 @@ session_enter(Session *session, SessionState state)
                 record_note_state(&session->record, session_states[session->state].name);
         session->state = (uint8_t)state;
 
-        switch (state) {
-        case SESSION_REFUSING:
-                session_begin_answer(session, NULL, true);
-                break;
-        case SESSION_LINGERING:
-                target_leave(&session->target);
-                break;
-        case SESSION_CLOSED:
+        if (state == SESSION_CLOSED) {
                 session_close(session);
                 return;
-        case SESSION_GREETING:
-        case SESSION_READING:
-        case SESSION_CHOOSING:
-        case SESSION_DIALING:
-        case SESSION_RELAYING:
-        case SESSION_ANSWERING:
-                break;
         }
+        if (state == SESSION_REFUSING)
+                session_begin_answer(session, NULL, true);
+        else if (state == SESSION_LINGERING)
+                target_leave(&session->target);
 
         session_set_deadline(session);
 }
@@ -621,7 +612,10 @@ session_new(Worker *worker,
 {
         size_t size = address_get_size(client);
         size_t room = G_STRUCT_OFFSET(Session, address) + size;
-        Session *session = g_malloc0(MAX(room, sizeof(Session)));
+        Session *session = g_try_malloc0(MAX(room, sizeof(Session)));
+
+        if (!session)
+                return NULL;
 
         session->worker = worker;
         session->settings = settings_ref(settings);
@@ -632,8 +626,11 @@ session_new(Worker *worker,
         record_start(&session->record, worker_make_session_id(worker),
                      (const Address *)(const void *)session->address,
                      listener ? listener->name : NULL, session_now(session));
+        if (!stream_open(&session->client, fd, listener ? listener->credentials : NULL)) {
+                session_free(session);
+                return NULL;
+        }
         session_trace(session, trace_is_asked_for(settings, listener, client));
-        stream_open(&session->client, fd, listener ? listener->credentials : NULL);
 
         return session;
 }
@@ -648,6 +645,7 @@ session_start(Session *session, Refusal refusal)
         /* The first bytes have usually been there before; what comes from now on is an event. */
         if (session->state != SESSION_CLOSED && !session_watch(session, &session->client)) {
                 session->record.error = errno;
+                worker_note_short(session->worker, errno);
                 session_cut(session);
         }
 }
@@ -661,7 +659,8 @@ session_cut(Session *session)
         case SESSION_RELAYING:
                 session->phase.relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
                 relay_fail_server(&session->phase.relay, pool, ECANCELED, RELAY_END_AGITATOR);
-                relay_run(&session->phase.relay, pool, session_now(session));
+                if (relay_run(&session->phase.relay, pool, session_now(session)) == RELAY_SHORT)
+                        session_run_short(session);
                 break;
         case SESSION_GREETING:
         case SESSION_READING:
@@ -673,7 +672,8 @@ session_cut(Session *session)
         case SESSION_REFUSING:
                 session->phase.answer.failure = true;
                 answer_skip(&session->phase.answer);
-                answer_run(&session->phase.answer, pool);
+                if (answer_run(&session->phase.answer, pool) == ANSWER_SHORT)
+                        session_run_short(session);
                 break;
         case SESSION_LINGERING:
         case SESSION_CLOSED:

@@ -17,8 +17,12 @@
 
 typedef struct Session Session;
 
+/* What one has of these at the most. */
+#define SESSION_DESCRIPTORS 2
+#define SESSION_BUFFERS     4
+
 /* Takes @fd, a connection from @client to @listener, which belongs to @settings (NULL: to none);
- * refs @settings. */
+ * refs @settings. NULL, and @fd left to the caller, when there is no memory. */
 Session *session_new(Worker *worker,
                      int fd,
                      const Address *client,

@@ -8,7 +8,10 @@
 
 #include <errno.h>
 
+#include "base/fd.h"
 #include "base/log-id.h"
+#include "base/log.h"
+#include "base/text.h"
 
 #define RETRY_INTERVAL (20 * G_TIME_SPAN_MILLISECOND) /* of a Unix socket whose queue is full */
 
@@ -18,10 +21,9 @@ target_note_full(const ServerSettings *server, bool is_full, gint64 now)
         if (!server_note_full(server->server, is_full, now))
                 return;
 
-        g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_SERVER_FULL,
-                         "AGITATOR_SERVER", server->name, "MESSAGE",
-                         "server %s is full: all of MaxSessions=%u are taken", server->name,
-                         server->max_sessions);
+        log_event(G_LOG_LEVEL_WARNING, LOG_ID_SERVER_FULL, "AGITATOR_SERVER", server->name,
+                  "server %s is full: all of MaxSessions=%u are taken", server->name,
+                  server->max_sessions);
 }
 
 /* How a dial ended: @error, or 0 for well. */
@@ -38,13 +40,14 @@ target_note_dial(Target *target, int error)
                 return;
 
         if (error)
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID",
-                                 LOG_ID_SERVER_DOWN, "AGITATOR_SERVER", name, "AGITATOR_ERROR",
-                                 cause, "MESSAGE", "server %s can't be reached: %s", name, cause);
+                log_fields(G_LOG_LEVEL_WARNING,
+                           (const GLogField[]){ { "MESSAGE_ID", LOG_ID_SERVER_DOWN, -1 },
+                                                { "AGITATOR_SERVER", name, -1 },
+                                                { "AGITATOR_ERROR", cause, -1 } },
+                           3, "server %s can't be reached: %s", name, cause);
         else
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_SERVER_UP,
-                                 "AGITATOR_SERVER", name, "MESSAGE", "server %s is back: connected",
-                                 name);
+                log_event(G_LOG_LEVEL_MESSAGE, LOG_ID_SERVER_UP, "AGITATOR_SERVER", name,
+                          "server %s is back: connected", name);
 }
 
 /* Begins to connect to the next address. */
@@ -58,8 +61,12 @@ target_dial(Target *target, int *error)
         target->sent = 0;
         target->is_sure = false;
         result = dial_next(&target->dial, &fd, error);
-        if (result == DIAL_BEGUN)
-                stream_open_dialed(target->stream, fd, target->server->credentials);
+        if (result == DIAL_BEGUN &&
+            !stream_open_dialed(target->stream, fd, target->server->credentials)) {
+                fd_clear(&fd);
+                *error = ENOMEM;
+                return DIAL_SHORT;
+        }
 
         return result;
 }
@@ -132,7 +139,9 @@ target_redial(Target *target, int error, gint64 now)
         int next_error;
 
         g_free(target->failure);
-        target->failure = g_strdup(stream_get_failure(target->stream));
+        target->failure = text_copy(stream_get_failure(target->stream));
+        if (fd_is_shortage(error))
+                return target_conclude(target, DIAL_SHORT, error);
         if (now < target->end)
                 result = target_dial(target, &next_error);
 
@@ -167,8 +176,10 @@ target_greet(Target *target,
                 return STREAM_WAIT;
 
         /* It is not kept while a server that has it makes up its mind: the next one may need it. */
-        inbox_write(inbox, settings, client,
-                    route->rewrite_host ? target->server->endpoint->authority : NULL, out, pool);
+        if (!inbox_write(inbox, settings, client,
+                         route->rewrite_host ? target->server->endpoint->authority : NULL, out,
+                         pool))
+                return stream_break(target->stream, ENOMEM);
         if (target->sent == 0) {
                 result = stream_write(target->stream, buffer_data(out), buffer_length(out),
                                       &target->sent);

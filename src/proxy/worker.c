@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/log-id.h"
+#include "base/log.h"
 #include "proxy/session.h"
 
 #define PAUSE (G_TIME_SPAN_SECOND / 10) /* of accepting, when there is no memory for more */
@@ -51,9 +52,10 @@ struct Worker {
         unsigned index;
         WorkerShared *shared;
         BufferPool *pool;
-        GPtrArray *doors; /* of Door */
-        GQueue live;      /* of Session */
-        GQueue closed;    /* of Session: freed at the end of the turn */
+        GPtrArray *doors;  /* of Door */
+        GQueue live;       /* of Session */
+        GQueue closed;     /* of Session: freed at the end of the turn */
+        unsigned n_placed; /* of the live ones: with a place of the proxy's */
         Deadline pause;
         Load load;
         gint64 clock_offset; /* from the monotonic to the real time */
@@ -98,15 +100,13 @@ worker_note_full(Worker *worker, bool is_full)
         gint64 now = loop_now(worker->loop);
 
         if (is_full && notice_raise(&shared->full, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_LIMIT,
-                                 "MESSAGE",
-                                 "all of MaxSessions=%u are taken: new sessions are refused", max);
+                log_event(G_LOG_LEVEL_WARNING, LOG_ID_LIMIT, NULL, NULL,
+                          "all of MaxSessions=%u are taken: new sessions are refused", max);
         else if (!is_full && notice_lower(&shared->full, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_LIMIT,
-                                 "MESSAGE",
-                                 "fewer than MaxSessions=%u sessions: new ones are taken again; %u "
-                                 "were refused without a record",
-                                 max, worker_take_turned_away(worker));
+                log_event(G_LOG_LEVEL_MESSAGE, LOG_ID_LIMIT, NULL, NULL,
+                          "fewer than MaxSessions=%u sessions: new ones are taken again; %u "
+                          "were refused without a record",
+                          max, worker_take_turned_away(worker));
 }
 
 void
@@ -116,16 +116,15 @@ worker_note_short(Worker *worker, int error)
         gint64 now = loop_now(worker->loop);
 
         if (error && notice_raise(&shared->short_of, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_RESOURCES,
-                                 "MESSAGE",
-                                 "%s: new sessions are refused, running ones go on; raise "
-                                 "LimitNOFILE= or lower MaxSessions=",
-                                 g_strerror(error));
+                log_event(G_LOG_LEVEL_WARNING, LOG_ID_RESOURCES, NULL, NULL,
+                          "%s: new sessions are refused, running ones go on; raise %s or lower "
+                          "MaxSessions=",
+                          g_strerror(error),
+                          error == ENOMEM || error == ENOBUFS ? "MemoryMax=" : "LimitNOFILE=");
         else if (!error && notice_lower(&shared->short_of, now))
-                g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_MESSAGE, "MESSAGE_ID", LOG_ID_RESOURCES,
-                                 "MESSAGE",
-                                 "new sessions are taken again; %u were refused without a record",
-                                 worker_take_turned_away(worker));
+                log_event(G_LOG_LEVEL_MESSAGE, LOG_ID_RESOURCES, NULL, NULL,
+                          "new sessions are taken again; %u were refused without a record",
+                          worker_take_turned_away(worker));
 }
 
 /* The least that a client can be told. Takes @fd. */
@@ -175,7 +174,15 @@ worker_admit(Worker *worker, Door *door, int fd, const Address *client)
         }
 
         session = session_new(worker, fd, client, door->settings, door->listener_settings);
+        if (!session) {
+                worker_note_short(worker, ENOMEM);
+                places_release(refusal == REFUSAL_NONE ? shared->places : &shared->refusals);
+                worker_turn_away(worker, fd);
+                return;
+        }
+
         g_queue_push_tail_link(&worker->live, session_get_link(session));
+        worker->n_placed += refusal == REFUSAL_NONE;
         session_start(session, refusal);
 }
 
@@ -500,7 +507,27 @@ worker_bury(Worker *worker, Session *session, bool has_place)
 
         g_queue_unlink(&worker->live, link);
         g_queue_push_tail_link(&worker->closed, link);
+        worker->n_placed -= has_place;
         places_release(has_place ? worker->shared->places : &worker->shared->refusals);
+}
+
+/* With -Dinvariants=true, after each turn: what sessions hold is bounded by their number, and
+ * nothing is left of those that are over. */
+static void
+worker_check(const Worker *worker)
+{
+        unsigned live = worker->live.length;
+
+        if (!INVARIANTS)
+                return;
+
+        g_assert(!worker->closed.head);
+        g_assert(worker->n_placed <= live);
+        g_assert(worker->n_placed <= places_get_taken(worker->shared->places));
+        g_assert(live - worker->n_placed <= places_get_taken(&worker->shared->refusals));
+        g_assert(buffer_pool_get_used(worker->pool) <= (size_t)SESSION_BUFFERS * live);
+        g_assert(loop_get_n_watches(worker->loop) <=
+                 SESSION_DESCRIPTORS * live + worker->doors->len);
 }
 
 static gint64
@@ -571,6 +598,7 @@ worker_after_turn(void *data)
         while ((link = g_queue_pop_head_link(&worker->closed)))
                 session_free(link->data);
 
+        worker_check(worker);
         worker_measure(worker);
         if (worker->drains && worker->drained && !worker->live.head) {
                 LoopFunc drained = worker->drained;

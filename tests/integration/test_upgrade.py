@@ -244,6 +244,7 @@ class Upgrade(IntegrationTest):
         self.assert_upgrade_fails('ended before it was ready')
 
     def test_program_that_is_never_ready(self):
+        Adopted.adopt_all()
         self.start_replaceable()
         started = self.make_path('started')
         self.replace("#!/bin/sh\ntrap '' TERM\necho $$ >%s\nsleep 300 </dev/null\n" % started)

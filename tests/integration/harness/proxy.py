@@ -100,8 +100,11 @@ class Proxy:
         self.stopped = False
         self._open_notify_socket()
         self._start(list(dict(sockets).items()), nofile, environment or {})
+        self.first_descriptors = None  # how many it had when it was ready; None: not to be compared
         if ready:
             self.wait_ready()
+            if '[Syslog' not in config:
+                self.first_descriptors = self.descriptors()
 
     def write_config(self, text):
         # At once and whole, as an editor does.
@@ -178,6 +181,8 @@ class Proxy:
     # Acting
 
     def signal(self, number):
+        if number in (signal.SIGHUP, signal.SIGUSR2):
+            self.first_descriptors = None  # what it opens, and keeps, is other tests' business
         self.process.send_signal(number)
 
     def reload(self, config=None):
@@ -210,9 +215,10 @@ class Proxy:
         if self.stopped:
             return
         self.stopped = True
-        if self.process.poll() is None:
-            self.signal(signal.SIGTERM)
         try:
+            self.check_descriptors()
+            if self.process.poll() is None:
+                self.signal(signal.SIGTERM)
             self.check_end()
         finally:
             for process in [self.process, *self.older]:
@@ -223,6 +229,11 @@ class Proxy:
             self.notice_reader.join()
             self.notify.close()
             self.directory.cleanup()
+
+    def check_descriptors(self):
+        """Once its clients and servers are gone, it has no more of them than at first."""
+        if self.first_descriptors is not None and self.older == [] and self.process.poll() is None:
+            self.wait_descriptors(self.first_descriptors)
 
     def check_end(self):
         status = self.wait_exit()
