@@ -49,6 +49,7 @@ typedef struct Case {
         bool is_idle_bounded;
         bool is_forever;  /* the client had to end for the session to do so */
         bool was_blocked; /* time passed while somebody took nothing */
+        bool was_narrow;  /* the client took nothing for a while */
         bool was_cut;
         bool server_ended_first;
         bool is_bytes, is_reset;
@@ -355,6 +356,7 @@ case_play(Case *the, const char *piece, size_t size, int timeout)
                 kernel_reset(the->client);
                 break;
         case 'w':
+                the->was_narrow |= number == 0;
                 kernel_open_window(the->client, number ? SIZE_MAX : 0);
                 break;
         case 'c':
@@ -577,8 +579,10 @@ check_client(const Case *the)
                 check_broken(the, got);
         } else if (strcmp(the->result, "served") == 0) {
                 check_prefix(got, the->server_said);
-                if (the->server_ended_first && case_was_smooth(the) && !the->server->is_dead)
+                if (the->server_ended_first && case_was_smooth(the) && !the->server->is_dead) {
                         g_assert_cmpuint(got->len, ==, the->server_said->len);
+                        g_assert_true(the->client->out_end || the->was_narrow);
+                }
         } else {
                 g_assert_cmpstr(the->result, ==, "cut");
                 g_assert_true(the->was_cut);
