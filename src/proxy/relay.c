@@ -136,6 +136,11 @@ relay_gate(Relay *relay, const char *data, size_t size, size_t scanned)
                 return size;
         }
 
+        /* No reply will come any more, and Asterisk, which never ends just one side, is gone: while
+         * lines waited here for either, the server's end behind them would not be seen. */
+        if (relay->to_server.ended)
+                return size;
+
         if (relay->in_long_line) {
                 lf = memchr(data, '\n', size);
                 relay->in_long_line = !lf;

@@ -31,7 +31,8 @@
  *        hang-up or the client's end
  *      the server breaks after its     nothing: Asterisk's last HANGUP met a closed socket
  *        own end
- *      the client ends                 what is held goes to the server, then the end
+ *      the client ends                 what is held goes to the server, then the end; no line
+ *                                        waits for a reply any more
  *      the client breaks               the same, then the server is reset, unless bytes are
  *                                        still on their way
  *      the client can't be written to  it has gone: over when the server has all that is held

@@ -239,7 +239,7 @@ model_gate(Model *model)
         GString *held = model->to_client_held;
         size_t end;
 
-        if (!model->whole_lines || model->server_ended) {
+        if (!model->whole_lines || model->server_ended || model->client_ended) {
                 model_pass(model, held->len);
                 return;
         }

@@ -95,7 +95,8 @@ worker_bury(Worker *worker, Session *session, bool has_place)
 void
 worker_note_short(Worker *worker, int error)
 {
-        g_assert_true(error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM);
+        g_assert_true(error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+                      error == ENOSPC);
 }
 
 static void

@@ -418,6 +418,24 @@ test_knows_whose_turn_it_is(Fixture *fixture, const void *data)
 }
 
 #define FOREVER .idle_timeout = G_MAXINT64, .think_timeout = G_MAXINT64
+
+/* With as many commands waiting as there may be, the end behind them is found. */
+static void
+test_both_end_with_commands_left(Fixture *fixture, const void *data)
+{
+        static const char command[] = "NOOP 12345\n";
+        size_t length = strlen(command);
+
+        while (send(fixture->server_fd, command, length, MSG_NOSIGNAL) == (ssize_t)length)
+                run(fixture);
+        client_gets(fixture, command);
+        end(&fixture->client_fd);
+        end(&fixture->server_fd);
+        for (unsigned i = 0; i < 100 && fixture->result == RELAY_RUNNING; i++)
+                run(fixture);
+        g_assert_cmpint(fixture->result, ==, RELAY_ENDED);
+}
+
 static const RouteSettings lines = { FOREVER };
 static const RouteSettings bytes = { FOREVER, .relay_bytes = true };
 static const RouteSettings resets = { FOREVER, .on_server_failure = ON_SERVER_FAILURE_RESET };
@@ -449,6 +467,7 @@ main(int argc, char **argv)
         ADD("failed-server-resets", resets, test_failed_server_resets);
         ADD("server-that-ended-does-not-fail", lines, test_server_that_ended_does_not_fail);
         ADD("long-line-passes", lines, test_long_line_passes);
+        ADD("both-end-with-commands-left", lines, test_both_end_with_commands_left);
         ADD("slow-server-loses-nothing", lines, test_slow_server_loses_nothing);
         ADD("knows-whose-turn-it-is", lines, test_knows_whose_turn_it_is);
 
