@@ -314,7 +314,7 @@ class GoAgitator(Process):
         for route in route_names():
             port = self.job.server if route == 'ivr' else NOBODY
             text += f'[[route]]\npath = "{route}"\n[[route.host]]\naddr = "127.0.0.1"\n'
-            text += f'port = "{port}"\n'
+            text += f'port = {port}\n'
         settings = self.directory / 'agitator.toml'
         settings.write_text(text)
         self.spawn([self.program, '-conf', settings])

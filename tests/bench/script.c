@@ -137,19 +137,20 @@ script_check_environment(ScriptRequest *request, const char *environment, size_t
         char expected[2 * SCRIPT_MAX_ENVIRONMENT];
         const char *end = environment + length, *line = memmem(environment, length, REQUEST, 13);
         const char *line_end = line ? memchr(line, '\n', (size_t)(end - line)) : NULL;
-        size_t head, tail;
+        size_t head, others, before, after;
 
         if (!line_end || !find_request(request, line, line_end) ||
             request->path_length > SCRIPT_MAX_ENVIRONMENT / 4)
                 return false;
 
         head = write_head(expected, request->path, request->path_length, request->id);
-        if (head != (size_t)(line - environment) || memcmp(environment, expected, head) != 0)
-                return false;
+        others = head + write_tail(expected + head, head, request->path_length, request->id);
+        before = (size_t)(line - environment);
+        after = (size_t)(end - line_end - 1);
 
-        tail = write_tail(expected, head, request->path_length, request->id);
-
-        return tail == (size_t)(end - line_end - 1) && memcmp(line_end + 1, expected, tail) == 0;
+        return (before == head || after == strlen("\n")) && before + after == others &&
+               memcmp(environment, expected, before) == 0 &&
+               memcmp(line_end + 1, expected + before, after) == 0;
 }
 
 const char *

@@ -45,7 +45,7 @@ typedef struct ScriptRequest {
 } ScriptRequest;
 
 /* False unless @environment is, but for the request's authority, what script_environment() makes.
- */
+ * (The Go program moves the request to the end.) */
 bool script_check_environment(ScriptRequest *request, const char *environment, size_t length);
 
 /* Command @n (from 1) of session @id. Valid until the next call. */
