@@ -3,8 +3,10 @@
  * failover and round-robin walk the list once round, from its head or from whose turn it is.
  * balance looks for the fewest active sessions over weight, and begins to look where its turn is,
  * so that ties go round too. Nothing beats a server without sessions, so with more servers than
- * sessions it looks at few of them. A route with many servers has a ranking of them; a session that
- * was in vain at the first in it has had a dial for nothing, and can look at all the others.
+ * sessions it looks at few of them. A route with many servers has a ranking of them, which knows
+ * who is full; a session that was in vain at the first in it has had a dial for nothing, and can
+ * look at all the others. When all are full, they are asked in their order, so that it is told of
+ * each.
  */
 
 #include "proxy/balance.h"
@@ -14,18 +16,26 @@
 static bool
 balance_was_tried(const Balance *balance, unsigned i)
 {
-        return balance->tried && balance->tried[i / BITS] >> (i % BITS) & 1;
+        const uint64_t *tried = balance->has_many ? balance->tried.many : &balance->tried.few;
+
+        return balance->n_tried > 0 && tried[i / BITS] >> (i % BITS) & 1;
 }
 
 /* False when there is no memory to remember it in. */
 static bool
 balance_mark(Balance *balance, unsigned i, unsigned n)
 {
-        if (!balance->tried)
-                balance->tried = g_try_new0(uint64_t, (n + BITS - 1) / BITS);
-        if (!balance->tried)
-                return false;
-        balance->tried[i / BITS] |= UINT64_C(1) << (i % BITS);
+        uint64_t *tried;
+
+        if (n > BITS && !balance->has_many) {
+                tried = g_try_new0(uint64_t, (n + BITS - 1) / BITS);
+                if (!tried)
+                        return false;
+                balance->tried.many = tried;
+                balance->has_many = true;
+        }
+        tried = balance->has_many ? balance->tried.many : &balance->tried.few;
+        tried[i / BITS] |= UINT64_C(1) << (i % BITS);
 
         return true;
 }
@@ -62,6 +72,29 @@ balance_find_least(const Balance *balance, const RouteSettings *route)
         return best;
 }
 
+/* The least active one that was not tried; as many as there are when that can't be told. */
+static unsigned
+balance_choose(Balance *balance, const RouteSettings *route)
+{
+        unsigned n = route->servers->len, i = n;
+
+        if (route->ranking && balance->n_tried == 0)
+                i = ranking_find(route->ranking, balance->first);
+        if (route->ranking && balance->n_tried == 0 && i == n)
+                balance->all_full = true;
+        if (balance->all_full)
+                return (balance->first + balance->n_tried) % n;
+
+        if (i == n)
+                i = balance_find_least(balance, route);
+        if (n > 1 && !balance_mark(balance, i, n)) {
+                balance->is_short = true;
+                return n;
+        }
+
+        return i;
+}
+
 ServerSettings *
 balance_next(Balance *balance, RouteSettings *route)
 {
@@ -79,10 +112,8 @@ balance_next(Balance *balance, RouteSettings *route)
                 i = (balance->first + balance->n_tried) % n;
                 break;
         case BALANCE_LEAST:
-                i = route->ranking && balance->n_tried == 0
-                            ? ranking_find(route->ranking, balance->first)
-                            : balance_find_least(balance, route);
-                if (n > 1 && !balance_mark(balance, i, n))
+                i = balance_choose(balance, route);
+                if (i == n)
                         return NULL;
                 break;
         }
@@ -94,6 +125,7 @@ balance_next(Balance *balance, RouteSettings *route)
 void
 balance_clear(Balance *balance)
 {
-        g_free(balance->tried);
-        *balance = (Balance){ .tried = NULL };
+        if (balance->has_many)
+                g_free(balance->tried.many);
+        *balance = (Balance){ .first = 0 };
 }

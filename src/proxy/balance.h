@@ -14,13 +14,21 @@
 
 /* What a session has tried so far; embedded in it, all zero at first. */
 typedef struct Balance {
-        unsigned n_tried;
-        unsigned first;  /* whose turn it was */
-        uint64_t *tried; /* a bit for each server; made for the second try, since most need only one
-                          */
+        unsigned first; /* whose turn it was */
+        unsigned n_tried : 29;
+        unsigned has_many : 1;
+        unsigned all_full : 1; /* they were, when the first was looked for */
+        unsigned is_short : 1; /* there is no memory for what follows: nothing more is tried */
+
+        /* A bit for each server. */
+        union {
+                uint64_t few;
+                uint64_t *many; /* where there are more than that has */
+        } tried;
 } Balance;
 
-/* The server to try next, by the route's Mode=; NULL when each has been tried. It may be full. */
+/* The server to try next, by the route's Mode=; NULL when each has been tried, or when there is no
+ * memory to know which have (is_short). It may be full. */
 ServerSettings *balance_next(Balance *balance, RouteSettings *route);
 
 /* Forgets what was tried. */

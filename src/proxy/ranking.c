@@ -16,7 +16,10 @@
  * other leaf can only say too little, and is looked at before it is believed. So the order is
  * exact, and costs a look at the servers that two processes share for as long as they do. (Our own
  * threads change the total and the part one after the other. Who looks in between takes the leaf
- * for a strange one, until the note that follows.)
+ * for a strange one, until the note that follows. Between the two a leaf may say too much, too, as
+ * a count may by the time that somebody acts on it.)
+ *
+ * A server that is full is not looked for: its leaf is that of none, until it has room again.
  */
 
 #include "proxy/ranking.h"
@@ -24,11 +27,11 @@
 #include <pthread.h>
 
 #define BITS 64
-#define NONE UINT64_MAX /* the load of a leaf that no server has */
+#define NONE UINT64_MAX /* the load of a leaf that no server has, or a full one */
 
 typedef struct RankingServer {
         LedgerAccount account;
-        unsigned weight;
+        unsigned weight, max; /* max 0: no limit */
 } RankingServer;
 
 struct Ranking {
@@ -75,6 +78,9 @@ ranking_free(Ranking *ranking)
 static uint64_t
 load_of(const RankingServer *server, unsigned active)
 {
+        if (server->max > 0 && active >= server->max)
+                return NONE;
+
         return ((uint64_t)active << 20) / server->weight;
 }
 
@@ -145,10 +151,14 @@ ranking_look(const Ranking *ranking, unsigned from)
 }
 
 void
-ranking_set(Ranking *ranking, unsigned position, const LedgerAccount *account, unsigned weight)
+ranking_set(Ranking *ranking,
+            unsigned position,
+            const LedgerAccount *account,
+            unsigned weight,
+            unsigned max)
 {
         pthread_mutex_lock(&ranking->lock);
-        ranking->servers[position] = (RankingServer){ *account, weight };
+        ranking->servers[position] = (RankingServer){ *account, weight, max };
         ranking_read(ranking, position);
         pthread_mutex_unlock(&ranking->lock);
 }
@@ -164,13 +174,16 @@ ranking_note(Ranking *ranking, unsigned position)
 unsigned
 ranking_find(Ranking *ranking, unsigned from)
 {
-        unsigned position;
+        unsigned position = ranking->n;
 
         pthread_mutex_lock(&ranking->lock);
         ranking_read_strange(ranking);
-        do
+        while (ranking->least[1] != NONE) {
                 position = ranking_look(ranking, from);
-        while (!ranking_read(ranking, position));
+                if (ranking_read(ranking, position))
+                        break;
+                position = ranking->n;
+        }
         pthread_mutex_unlock(&ranking->lock);
 
         return position;

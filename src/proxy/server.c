@@ -111,14 +111,14 @@ server_get_active(const Server *server)
 }
 
 void
-server_rank(Server *server, Ranking *ranking, unsigned position, unsigned weight)
+server_rank(Server *server, Ranking *ranking, unsigned position, unsigned weight, unsigned max)
 {
         Rank rank = { ranking, position };
 
         pthread_mutex_lock(&server->lock);
         g_array_append_val(server->ranks, rank);
         __atomic_store_n(&server->n_ranks, server->ranks->len, __ATOMIC_SEQ_CST);
-        ranking_set(ranking, position, &server->account, weight);
+        ranking_set(ranking, position, &server->account, weight, max);
         pthread_mutex_unlock(&server->lock);
 }
 

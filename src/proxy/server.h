@@ -36,7 +36,11 @@ unsigned server_get_active(const Server *server);
 /* From now on @ranking is told of its sessions, as those of @position, until server_unrank(). Any
  * thread. */
 typedef struct Ranking Ranking;
-void server_rank(Server *server, Ranking *ranking, unsigned position, unsigned weight);
+void server_rank(Server *server,
+                 Ranking *ranking,
+                 unsigned position,
+                 unsigned weight,
+                 unsigned max);
 void server_unrank(Server *server, const Ranking *ranking);
 
 /* Where it is; NULL while its name has not been resolved. The caller gets a reference. Any thread.

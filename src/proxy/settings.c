@@ -392,7 +392,8 @@ settings_rank(Settings *settings, RouteSettings *route)
         for (unsigned i = 0; i < servers->len; i++) {
                 const ServerSettings *server = servers->pdata[i];
 
-                server_rank(server->server, route->ranking, i, server->weight);
+                server_rank(server->server, route->ranking, i, server->weight,
+                            server->max_sessions);
         }
         g_hash_table_insert(settings->rankings, route->servers, route->ranking);
 }

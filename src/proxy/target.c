@@ -128,6 +128,10 @@ target_find(Target *target, RouteSettings *route, gint64 now)
                 if (result != TARGET_NONE)
                         return result;
         }
+        if (target->balance.is_short) {
+                target->error = ENOMEM;
+                return TARGET_SHORT;
+        }
 
         return TARGET_NONE;
 }

@@ -30,7 +30,7 @@ pool_new(unsigned n)
         for (unsigned i = 0; i < n; i++) {
                 pool->weights[i] = 1 + (unsigned)g_test_rand_int_range(0, 3) * 333;
                 ranking_set(pool->ranking, i, &(LedgerAccount){ &pool->totals[i], &pool->own[i] },
-                            pool->weights[i]);
+                            pool->weights[i], 0);
         }
 
         return pool;
@@ -110,17 +110,41 @@ test_weights_are_told_apart(void)
         /* 998 / 999 and 999 / 1000 are as near to each other as two loads can be. */
         pool->totals[0].taken = pool->own[0].taken = 998 + 999 * 1000;
         pool->totals[1].taken = pool->own[1].taken = 999 + 1000 * 1000;
-        ranking_set(pool->ranking, 0, &accounts[0], 999);
-        ranking_set(pool->ranking, 1, &accounts[1], 1000);
+        ranking_set(pool->ranking, 0, &accounts[0], 999, 0);
+        ranking_set(pool->ranking, 1, &accounts[1], 1000, 0);
         g_assert_cmpuint(ranking_find(pool->ranking, 1), ==, 0);
 
         /* Twice the sessions at twice the weight is even. */
         pool->totals[0].taken = pool->own[0].taken = 7;
         pool->totals[1].taken = pool->own[1].taken = 14;
-        ranking_set(pool->ranking, 0, &accounts[0], 500);
-        ranking_set(pool->ranking, 1, &accounts[1], 1000);
+        ranking_set(pool->ranking, 0, &accounts[0], 500, 0);
+        ranking_set(pool->ranking, 1, &accounts[1], 1000, 0);
         g_assert_cmpuint(ranking_find(pool->ranking, 0), ==, 0);
         g_assert_cmpuint(ranking_find(pool->ranking, 1), ==, 1);
+        pool_free(pool);
+}
+
+static void
+test_full_ones_are_not_found(void)
+{
+        static const unsigned expected[] = { 0, 1, 2, 1, 2, 2 };
+        Pool *pool = pool_new(3);
+
+        for (unsigned i = 0; i < 3; i++)
+                ranking_set(pool->ranking, i, &(LedgerAccount){ &pool->totals[i], &pool->own[i] },
+                            1, 1 + i);
+
+        /* The first fills up at once, then the second, then the last. */
+        for (unsigned n = 0; n < 6; n++) {
+                unsigned i = ranking_find(pool->ranking, 0);
+
+                g_assert_cmpuint(i, ==, expected[n]);
+                pool_change(pool, i, true, true);
+        }
+        g_assert_cmpuint(ranking_find(pool->ranking, 0), ==, 3);
+
+        pool_change(pool, 1, false, true);
+        g_assert_cmpuint(ranking_find(pool->ranking, 2), ==, 1);
         pool_free(pool);
 }
 
@@ -314,6 +338,7 @@ main(int argc, char **argv)
         g_test_add_func("/ranking/finds-what-a-look-at-all-finds",
                         test_finds_what_a_look_at_all_finds);
         g_test_add_func("/ranking/weights-are-told-apart", test_weights_are_told_apart);
+        g_test_add_func("/ranking/full-ones-are-not-found", test_full_ones_are_not_found);
         g_test_add_func("/ranking/routes-fill-their-servers-evenly",
                         test_routes_fill_their_servers_evenly);
         g_test_add_func("/ranking/a-reload-keeps-the-order", test_a_reload_keeps_the_order);
