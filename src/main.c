@@ -60,7 +60,7 @@ static void
 learn_errors(void)
 {
         for (int error = 1; error <= EHWPOISON; error++)
-                g_assert(g_strerror(error));
+                (void)g_strerror(error);
 }
 
 static int

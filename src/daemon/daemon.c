@@ -40,8 +40,7 @@
 #define EXPIRY_INTERVAL (24 * 60 * 60) /* seconds */
 #define EXTENSION       (10 * G_TIME_SPAN_SECOND)
 
-/* What callers are told then. */
-#define STOPPING "agitator is stopping"
+#define STOPPING "agitator is stopping" /* what callers are told then */
 #define REPLACED "another process has taken over meanwhile: ask again"
 
 typedef struct Daemon {
@@ -266,15 +265,16 @@ daemon_begin(Daemon *daemon)
                 notify_reloading();
 
         daemon->next = settings_file_load(daemon->config, problems);
-        if (daemon->next && !daemon->is_ready) /* what is said of the start goes there, too */
-                daemon_take_log(daemon);
+        if (daemon->next)
+                settings_finish(daemon->next, proxy_get_settings(daemon->proxy), daemon->ledger);
+        if (daemon->next && !daemon->is_ready)
+                daemon_take_log(daemon); /* which what is said of the start goes to, too */
         settings_problems_log(problems);
         if (!daemon->next) {
                 daemon_fail(daemon, settings_problems_summarise(problems), DAEMON_EXIT_CONFIG);
                 return;
         }
 
-        settings_finish(daemon->next, proxy_get_settings(daemon->proxy), daemon->ledger);
         daemon->next_names = names_new(daemon->next, NAMES_LIMIT, daemon_on_names, daemon);
 }
 

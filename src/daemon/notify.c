@@ -36,13 +36,17 @@ notify_set_silent(bool is_silent)
         notify_silence(is_silent);
 }
 
-/* sd_notify() needs a descriptor each time, so one is kept for it: were a successor's MAINPID=
- * lost, the service would be over for the service manager when this process ends. */
+/* sd_notify() needs a descriptor each time, so one is kept for it, which it nearly always gets:
+ * were a successor's MAINPID= lost, the service would be over for the service manager when this
+ * process ends. */
 static int
 notify_try(const char *message)
 {
         static int spare = FD_NONE;
         int result = -EMFILE;
+
+        if (!g_getenv("NOTIFY_SOCKET"))
+                return 0;
 
         for (unsigned tries = 0; tries < TRIES && fd_is_shortage(-result); tries++) {
                 fd_clear(&spare);

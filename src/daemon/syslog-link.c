@@ -105,7 +105,7 @@ link_open(SyslogLink *link)
 
         if (!stream_open_dialed(&link->stream, fd, link->own->credentials)) {
                 link_note_reason(link, g_strerror(ENOMEM));
-                close(fd);
+                fd_clear(&fd);
                 return false;
         }
 
