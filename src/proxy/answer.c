@@ -18,9 +18,10 @@ answer_start(Answer *answer,
              Stream *client,
              const char *const *commands,
              bool failure,
-             Trace *trace)
+             Trace *trace,
+             gint64 now)
 {
-        *answer = (Answer){ client, commands, .failure = failure, .trace = trace };
+        *answer = (Answer){ client, commands, .failure = failure, .trace = trace, .active = now };
         agi_dialogue_init(&answer->dialogue);
 }
 
@@ -53,8 +54,9 @@ answer_read(Answer *answer, BufferPool *pool)
                         answer->was_left = !answer->finished;
                         return false;
                 case STREAM_BROKEN:
-                        answer->was_left = !answer->finished;
+                        answer->is_broken = true;
                         answer->is_short = fd_is_shortage(stream_get_error(answer->client));
+                        answer->was_left = !answer->finished && !answer->is_short;
                         return true;
                 }
         }
@@ -106,8 +108,8 @@ answer_say(Answer *answer, const char *line, BufferPool *pool)
         return true;
 }
 
-AnswerResult
-answer_run(Answer *answer, BufferPool *pool)
+static AnswerResult
+answer_go_on(Answer *answer, BufferPool *pool)
 {
         if (answer_read(answer, pool))
                 return answer->is_short && !answer->finished ? ANSWER_SHORT : ANSWER_ENDED;
@@ -140,13 +142,23 @@ answer_run(Answer *answer, BufferPool *pool)
         return answer->ended ? ANSWER_ENDED : ANSWER_SAID;
 }
 
+AnswerResult
+answer_run(Answer *answer, BufferPool *pool, gint64 now)
+{
+        uint64_t before = answer->bytes_in + answer->bytes_out;
+        AnswerResult result = answer_go_on(answer, pool);
+
+        if (answer->bytes_in + answer->bytes_out != before)
+                answer->active = now;
+
+        return result;
+}
+
 const char *
 answer_get_status(const Answer *answer)
 {
-        bool is_orderly = answer->dialogue.hung_up || !stream_get_error(answer->client);
-
         if (answer->was_left)
-                return is_orderly ? "HANGUP" : NULL;
+                return answer->dialogue.hung_up || !answer->is_broken ? "HANGUP" : NULL;
 
         return agi_dialogue_get_status(&answer->dialogue, false);
 }

@@ -31,13 +31,15 @@ typedef struct Answer {
         Buffer out;
         AgiDialogue dialogue;
         bool failure;
-        bool skips;    /* nothing is awaited any more */
-        bool ended;    /* the client has ended */
-        bool finished; /* the client has been told of the end */
-        bool is_short; /* a write came to nothing for want of the kernel's memory, or a read */
-        bool was_left; /* the client ended or broke before that */
-        Trace *trace;  /* NULL: the dialogue isn't logged */
+        bool skips;     /* nothing is awaited any more */
+        bool ended;     /* the client has ended */
+        bool finished;  /* the client has been told of the end */
+        bool is_short;  /* a write came to nothing for want of the kernel's memory, or a read */
+        bool was_left;  /* the client ended or broke before that */
+        bool is_broken; /* ... and it did break */
+        Trace *trace;   /* NULL: the dialogue isn't logged */
         uint64_t bytes_in, bytes_out;
+        gint64 active; /* when a byte last came or went */
 } Answer;
 
 /* Begins to say @commands (ended by NULL, without LF; borrowed) to @client, which must stay where
@@ -46,11 +48,12 @@ void answer_start(Answer *answer,
                   Stream *client,
                   const char *const *commands,
                   bool failure,
-                  Trace *trace);
+                  Trace *trace,
+                  gint64 now);
 
 /* Goes on: to be called at first and after every event of the client's stream, while it says
  * RUNNING. A client that has ended is told the end at once, since it may still read. */
-AnswerResult answer_run(Answer *answer, BufferPool *pool);
+AnswerResult answer_run(Answer *answer, BufferPool *pool, gint64 now);
 
 /* Awaits no more replies and leaves out what has not been said: the end comes at once. To be
  * followed by answer_run(). */

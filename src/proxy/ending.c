@@ -78,7 +78,7 @@ ending_find(RecordEnd *end, Record *record, const Phase *phase)
                 break;
         case PHASE_RELAY:
                 record->bytes_in += relay->to_server.bytes;
-                record->bytes_out = relay->to_client.bytes;
+                record->bytes_out += relay->to_client.bytes;
                 find_dialogue(end, &relay->dialogue);
                 end->status = relay_get_status(relay);
                 end->command = relay->n_command > 0 ? relay->command : NULL;
@@ -86,7 +86,7 @@ ending_find(RecordEnd *end, Record *record, const Phase *phase)
                 break;
         case PHASE_ANSWER:
                 record->bytes_in += answer->bytes_in;
-                record->bytes_out = answer->bytes_out;
+                record->bytes_out += answer->bytes_out;
                 find_dialogue(end, &answer->dialogue);
                 end->status = answer_get_status(answer);
                 end->command = answer_get_last_command(answer);
@@ -107,13 +107,14 @@ ending_log(Record *record, const Phase *phase, const Settings *settings, gint64 
 /* What waits for the kernel may be the rest of a line, and what is said after it would be part of
  * that. */
 static bool
-can_say_failure(const Phase *phase)
+can_say_failure(const Phase *phase, const Stream *client)
 {
         const RelayWay *to_client = &phase->relay.to_client;
 
         switch ((PhaseKind)phase->kind) {
         case PHASE_SETUP:
-                return true;
+                /* Not in the middle of a handshake. */
+                return !client->tls || stream_get_protocol(client);
         case PHASE_RELAY:
                 return to_client->passed == 0 && !to_client->finished && !to_client->dead;
         case PHASE_ANSWER:
@@ -124,7 +125,7 @@ can_say_failure(const Phase *phase)
 }
 
 bool
-ending_run_short(Record *record, Phase *phase, Stream *client, Stream *server)
+ending_run_short(Record *record, int error, Phase *phase, Stream *client, Stream *server)
 {
         static const char text[] = "\nFAILURE\n";
         Relay *relay = phase->kind == PHASE_RELAY ? &phase->relay : NULL;
@@ -134,15 +135,18 @@ ending_run_short(Record *record, Phase *phase, Stream *client, Stream *server)
         record->result = relay ? RECORD_BROKEN : RECORD_REFUSED;
         if (!record->reason)
                 record->reason = refusal_get_word(REFUSAL_FULL);
-        record_note_failure(record, ENOMEM, NULL);
+        record_note_failure(record, error, NULL);
         if (relay && relay->ended_by == RELAY_END_NONE)
                 relay->ended_by = RELAY_END_AGITATOR;
         stream_abort(server);
 
-        if (can_say_failure(phase) && stream_write(client, words, strlen(words), &n) == STREAM_OK &&
-            n == strlen(words)) {
+        if (can_say_failure(phase, client) &&
+            stream_write(client, words, strlen(words), &n) == STREAM_OK && n == strlen(words)) {
+                record->bytes_out += n;
                 if (relay)
                         relay->dialogue.failed = true;
+                else if (phase->kind == PHASE_ANSWER)
+                        phase->answer.dialogue.failed = true;
                 stream_finish(client);
                 return true;
         }

@@ -31,15 +31,16 @@ phase_begin_answer(Phase *phase,
                    Refusal refusal,
                    bool failure,
                    Trace *trace,
-                   BufferPool *pool)
+                   BufferPool *pool,
+                   gint64 now)
 {
         g_assert(phase->kind == PHASE_SETUP);
         inbox_clear(&phase->inbox, pool);
         phase->kind = PHASE_ANSWER;
-        phase->active = 0;
         phase->report[0] = refusal_get_report(refusal);
         phase->report[1] = NULL;
-        answer_start(&phase->answer, client, commands ? commands : phase->report, failure, trace);
+        answer_start(&phase->answer, client, commands ? commands : phase->report, failure, trace,
+                     now);
 }
 
 void

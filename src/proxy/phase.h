@@ -35,7 +35,6 @@ typedef struct Phase {
                 struct {
                         Answer answer;
                         const char *report[2]; /* what a refusal says, NULL at its end */
-                        gint64 active;         /* when something last happened */
                 };
         };
 
@@ -55,7 +54,8 @@ void phase_begin_answer(Phase *phase,
                         Refusal refusal,
                         bool failure,
                         Trace *trace,
-                        BufferPool *pool);
+                        BufferPool *pool,
+                        gint64 now);
 
 /* Lets go of everything. */
 void phase_clear(Phase *phase, BufferPool *pool);

@@ -217,7 +217,7 @@ record_log_odd_path(const Record *record, const Settings *settings)
         };
 
         log_fields(G_LOG_LEVEL_MESSAGE, fields, G_N_ELEMENTS(fields),
-                   "session %s: the path of %s could climb or merge, so it matches no route but *",
+                   "session %s: its path could climb or merge, so it matches no route but *: %s",
                    id, shown.str);
 }
 

@@ -88,8 +88,11 @@ static void
 relay_note_write_error(Relay *relay, RelayWay *way, int error)
 {
         way->dead = true;
-        if (fd_is_shortage(error))
-                relay->is_short = true;
+        if (fd_is_shortage(error)) {
+                relay->is_short = true; /* nobody's end but ours */
+                return;
+        }
+
         if (way == &relay->to_client) {
                 relay->client_error = error;
                 relay_note_end(relay, RELAY_END_CLIENT);
@@ -494,9 +497,9 @@ relay_fail_server(Relay *relay, BufferPool *pool, int error, RelayEnd by)
         relay_drop_tail(relay, pool);
         if (relay->on_server_failure == ON_SERVER_FAILURE_FAILURE && !way->dead) {
                 /* Glued to a partial line it would be part of that command. */
-                if (relay->at_line_start || relay_hold(relay, way, "\n", 1, pool))
+                relay->dialogue.failed =
+                        (relay->at_line_start || relay_hold(relay, way, "\n", 1, pool)) &&
                         relay_hold(relay, way, failure_line, strlen(failure_line), pool);
-                relay->dialogue.failed = true;
         }
         way->passed = (uint32_t)buffer_length(&way->held);
         way->ended = true;

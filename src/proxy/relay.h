@@ -73,7 +73,7 @@ typedef enum RelayEnd {
 
 #define RELAY_COMMAND_SIZE 48
 
-/* Embedded in its owner; all zero before relay_init(). */
+/* Embedded in its owner; all zero before relay_start(). */
 typedef struct Relay {
         Stream *client, *server;
         const RouteSettings *route;

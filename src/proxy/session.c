@@ -110,7 +110,7 @@ session_begin_answer(Session *session, const char *const *commands, bool failure
         session->record.bytes_in += buffer_length(&session->phase.inbox.bytes);
         target_leave(&session->target);
         phase_begin_answer(&session->phase, &session->client, commands, session->told, failure,
-                           session->trace, session_pool(session));
+                           session->trace, session_pool(session), session_now(session));
 }
 
 static SessionState
@@ -147,12 +147,12 @@ session_abandon(Session *session)
 }
 
 static SessionState
-session_run_short(Session *session)
+session_run_short(Session *session, int error)
 {
         bool is_told;
 
-        worker_note_short(session->worker, ENOMEM);
-        is_told = ending_run_short(&session->record, &session->phase, &session->client,
+        worker_note_short(session->worker, error);
+        is_told = ending_run_short(&session->record, error, &session->phase, &session->client,
                                    &session->server);
 
         return is_told ? SESSION_LINGERING : SESSION_CLOSED;
@@ -174,7 +174,7 @@ greeting_step(Session *session)
         case GREETING_FAILED:
                 return SESSION_LINGERING;
         case GREETING_SHORT:
-                return session_run_short(session);
+                return session_run_short(session, ENOMEM);
         }
 
         g_assert_not_reached();
@@ -206,7 +206,7 @@ reading_step(Session *session)
         case INBOX_GONE:
                 return session_abandon(session);
         case INBOX_SHORT:
-                return session_run_short(session);
+                return session_run_short(session, ENOMEM);
         }
 
         g_assert_not_reached();
@@ -357,7 +357,8 @@ dialing_step(Session *session)
 
         if (ahead != INBOX_WAIT) {
                 target_leave(&session->target);
-                return ahead == INBOX_SHORT ? session_run_short(session) : session_abandon(session);
+                return ahead == INBOX_SHORT ? session_run_short(session, ENOMEM)
+                                            : session_abandon(session);
         }
 
         while (next == SESSION_DIALING && stream_is_open(&session->server)) {
@@ -438,7 +439,7 @@ relaying_step(Session *session)
         case RELAY_FAILED:
                 return SESSION_LINGERING;
         case RELAY_SHORT:
-                return session_run_short(session);
+                return session_run_short(session, ENOMEM);
         }
 
         g_assert_not_reached();
@@ -474,9 +475,7 @@ relaying_expire(Session *session)
 static SessionState
 answering_step(Session *session)
 {
-        session->phase.active = session_now(session);
-
-        switch (answer_run(&session->phase.answer, session_pool(session))) {
+        switch (answer_run(&session->phase.answer, session_pool(session), session_now(session))) {
         case ANSWER_RUNNING:
                 return (SessionState)session->state;
         case ANSWER_SAID:
@@ -484,7 +483,7 @@ answering_step(Session *session)
         case ANSWER_ENDED:
                 return SESSION_CLOSED;
         case ANSWER_SHORT:
-                return session_run_short(session);
+                return session_run_short(session, ENOMEM);
         }
 
         g_assert_not_reached();
@@ -493,13 +492,18 @@ answering_step(Session *session)
 static gint64
 answering_limit(const Session *session)
 {
-        return loop_time_left(session->route->idle_timeout, session->phase.active,
+        return loop_time_left(session->route->idle_timeout, session->phase.answer.active,
                               session_now(session));
 }
 
 static SessionState
 answering_expire(Session *session)
 {
+        if (session->state == SESSION_ANSWERING) {
+                if (answering_limit(session) > 0)
+                        return SESSION_ANSWERING; /* as for relaying */
+                session->record.reason = "IDLE";
+        }
         answer_skip(&session->phase.answer);
 
         return answering_step(session);
@@ -643,11 +647,8 @@ session_start(Session *session, Refusal refusal)
         session_advance(session);
 
         /* The first bytes have usually been there before; what comes from now on is an event. */
-        if (session->state != SESSION_CLOSED && !session_watch(session, &session->client)) {
-                session->record.error = errno;
-                worker_note_short(session->worker, errno);
-                session_cut(session);
-        }
+        if (session->state != SESSION_CLOSED && !session_watch(session, &session->client))
+                session_enter(session, session_run_short(session, errno));
 }
 
 void
@@ -660,7 +661,7 @@ session_cut(Session *session)
                 session->phase.relay.on_server_failure = ON_SERVER_FAILURE_FAILURE;
                 relay_fail_server(&session->phase.relay, pool, ECANCELED, RELAY_END_AGITATOR);
                 if (relay_run(&session->phase.relay, pool, session_now(session)) == RELAY_SHORT)
-                        session_run_short(session);
+                        session_run_short(session, ENOMEM);
                 break;
         case SESSION_GREETING:
         case SESSION_READING:
@@ -672,8 +673,8 @@ session_cut(Session *session)
         case SESSION_REFUSING:
                 session->phase.answer.failure = true;
                 answer_skip(&session->phase.answer);
-                if (answer_run(&session->phase.answer, pool) == ANSWER_SHORT)
-                        session_run_short(session);
+                if (answer_run(&session->phase.answer, pool, session_now(session)) == ANSWER_SHORT)
+                        session_run_short(session, ENOMEM);
                 break;
         case SESSION_LINGERING:
         case SESSION_CLOSED:

@@ -117,13 +117,13 @@ worker_note_short(Worker *worker, int error)
 
         if (error && notice_raise(&shared->short_of, now))
                 log_event(G_LOG_LEVEL_WARNING, LOG_ID_RESOURCES, NULL, NULL,
-                          "%s: new sessions are refused, running ones go on; raise %s or lower "
+                          "%s: sessions that need more are refused, or end; raise %s or lower "
                           "MaxSessions=",
                           g_strerror(error),
                           error == ENOMEM || error == ENOBUFS ? "MemoryMax=" : "LimitNOFILE=");
         else if (!error && notice_lower(&shared->short_of, now))
                 log_event(G_LOG_LEVEL_MESSAGE, LOG_ID_RESOURCES, NULL, NULL,
-                          "new sessions are taken again; %u were refused without a record",
+                          "there is enough for sessions again; %u were refused without a record",
                           worker_take_turned_away(worker));
 }
 

@@ -3,6 +3,7 @@
 """agitator as the FastAGI server: Answer=, Fallback=, and the built-in configuration."""
 
 import re
+import time
 
 from harness import tap
 from harness.asterisk import environment
@@ -14,9 +15,9 @@ CLOSED = group('Answer', 'closed', 'Commands=SET VARIABLE IVR closed;EXEC Playba
 
 
 class Answers(IntegrationTest):
-    def start_answer(self, *lines):
+    def start_answer(self, *lines, proxy=()):
         self.start_proxy(group('Answer', 'it', *lines), route_group('all', '*', [], 'Answer=it'),
-                         proxy=['Threads=1'])
+                         proxy=['Threads=1', *proxy])
 
     def test_commands_are_sent_and_the_call_succeeds(self):
         self.start_proxy(CLOSED, route_group('sales', 'sales', [], 'Answer=closed'))
@@ -62,6 +63,32 @@ class Answers(IntegrationTest):
             self.assert_refused(slow, 'TIMEOUT')
         client.send(b'200 result=1\n')
         self.assertEqual(client.read_line(), b'EXEC Playback tt-weasels\n')
+
+    def test_idle_timeout_counts_from_the_last_byte(self):
+        """An answer that goes on is not cut, however long it takes; one that nobody replies to is."""
+        self.start_proxy(CLOSED, route_group('all', '*', [], 'Answer=closed'),
+                         proxy=['IdleTimeout=1h'])
+        self.assert_success(self.call())
+        self.start_answer('Commands=' + ';'.join(['NOOP'] * 5),
+                          proxy=['IdleTimeout=1s', 'RequestTimeout=250ms'])
+        client = self.connect()
+        client.send(environment())
+        begin = time.monotonic()
+        for _ in range(5):
+            self.assertEqual(client.read_line(), b'NOOP\n')
+            self.assert_refused(self.call(block=b'agi_network: yes\n'), 'TIMEOUT')
+            client.send(b'200 result=0\n')
+        self.assertEqual((client.read_to_end(), client.ended), (b'', 'FIN'))
+        self.assertGreater(time.monotonic() - begin, 1)
+        client.finish()
+
+        client = self.connect()
+        client.send(environment())
+        begin = time.monotonic()
+        self.assertEqual((client.read_to_end(), client.ended), (b'NOOP\n', 'FIN'))
+        self.assertGreater(time.monotonic() - begin, 0.9)
+        client.finish()
+        self.proxy.wait_for_log('answered, IDLE')
 
     def test_caller_who_hangs_up_is_answered_to_the_end(self):
         self.start_answer('Commands=NOOP 1;NOOP 2')
