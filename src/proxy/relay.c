@@ -139,15 +139,17 @@ relay_gate(Relay *relay, const char *data, size_t size, size_t scanned)
                 return size;
         }
 
-        /* No reply will come any more, and Asterisk, which never ends just one side, is gone: while
-         * lines waited here for either, the server's end behind them would not be seen. */
-        if (relay->to_server.ended)
-                return size;
-
         if (relay->in_long_line) {
                 lf = memchr(data, '\n', size);
                 relay->in_long_line = !lf;
                 passed = lf ? (size_t)(lf - data) + 1 : size;
+        }
+
+        /* No reply will come any more: while lines waited for one, the server's end behind them
+         * would not be seen. */
+        if (relay->to_server.ended) {
+                lf = memrchr(data + passed, '\n', size - passed);
+                return lf ? (size_t)(lf - data) + 1 : passed;
         }
 
         while (!relay->dialogue.outstanding && MAX(passed, scanned) < size) {
@@ -261,7 +263,8 @@ relay_pass_long_line(Relay *relay, RelayWay *way)
 {
         size_t length = buffer_length(&way->held);
 
-        if (way != &relay->to_client || way->passed > 0 || relay->dialogue.outstanding)
+        if (way != &relay->to_client || way->passed > 0 ||
+            (relay->dialogue.outstanding && !relay->to_server.ended))
                 return false;
 
         relay_note_line(relay, buffer_data(&way->held), length);

@@ -239,7 +239,7 @@ model_gate(Model *model)
         GString *held = model->to_client_held;
         size_t end;
 
-        if (!model->whole_lines || model->server_ended || model->client_ended) {
+        if (!model->whole_lines || model->server_ended) {
                 model_pass(model, held->len);
                 return;
         }
@@ -248,6 +248,8 @@ model_gate(Model *model)
                 model->in_long_line = end == 0;
                 model_pass(model, end ? end : held->len);
         }
+        while (model->client_ended && (end = model_find_line(model)) > 0)
+                model_pass(model, end);
         while (!model->outstanding && (end = model_find_line(model)) > 0) {
                 g_autofree char *line = g_strndup(held->str + model->passed, end - model->passed);
 
@@ -309,7 +311,7 @@ model_begin_long_line(Model *model)
         const GString *held = model->to_client_held;
         g_autofree char *line = NULL;
 
-        if (model->passed > 0 || model->outstanding)
+        if (model->passed > 0 || (model->outstanding && !model->client_ended))
                 return false;
 
         line = g_strndup(held->str, held->len);
