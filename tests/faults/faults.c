@@ -38,7 +38,7 @@
 #define MAGIC   0x46415531 /* "FAU1": the test wrote its rules for this layout */
 #define MAX_FDS 65536
 
-/* Their order is tests/faults/faults.py's. */
+/* Their order is tests/integration/harness/faults.py's. */
 typedef enum Site {
         SITE_NONE,
         SITE_ACCEPT,
@@ -58,7 +58,6 @@ typedef enum Site {
         SITE_GETADDRINFO,
         SITE_MALLOC,
         SITE_TRY_MALLOC,
-        SITE_WRITE,
 } Site;
 
 typedef enum Side {
@@ -278,12 +277,6 @@ recv(int fd, void *data, size_t size, int flags)
                 renew_watch(fd);
 
         return result;
-}
-
-ssize_t
-write(int fd, const void *data, size_t size)
-{
-        return faults_cut(SITE_WRITE, fd, &size) ? fail(fd) : REAL(write)(fd, data, size);
 }
 
 int
