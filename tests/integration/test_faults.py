@@ -415,6 +415,22 @@ class Reload(Control):
         self.assert_ends(*self.held)
 
 
+class LookUp(Faulty):
+    def test_look_up_that_gets_no_thread(self):
+        """GLib says nothing of it, and the look-up waits for the next one to bring a thread."""
+        self.server = self.make_server(quiet_serve)
+        self.play = lambda: self.outcome(self.call)
+        text = [server_group('one', self.server.address), route_group('all', '*', 'one')]
+        self.start(*text)
+        self.faults.arm('pthread_create', errno.EAGAIN, thread='')
+        self.proxy.reload(Config(
+            *text, server_group('named', self.server.address.replace('127.0.0.1', NAME)),
+            route_group('named', 'named', 'named'), proxy=['Threads=1', 'ResolveInterval=1s']).text)
+        self.assertEqual(self.faults.disarm(), 1)
+        wait_until(lambda: self.outcome(self.call, 'agi://h/named') == 'served',
+                   'the name to be looked up', pause=0.1)
+
+
 class Upgrade(Control):
     scenario = 'upgrade'
     usual = ('upgraded',)
