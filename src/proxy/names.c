@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * One Name for each server that has to be looked up. Look-ups of all names are begun together, and
- * again ResolveInterval= after the last of them has come back.
+ * again ResolveInterval= after the last of them has come back. One may stay away for good: GLib
+ * needs a thread for it, and when there is none says nothing and waits for the next look-up to
+ * bring one. So after that time those are begun once more, ever less often since it may be just a
+ * slow answer.
  */
 
 #include "proxy/names.h"
@@ -11,25 +14,29 @@
 #include "base/log-id.h"
 #include "net/resolver.h"
 
+#define MAX_DOUBLINGS 6
+
 typedef struct Name {
         Names *names;
         const ServerSettings *server;
         AddressList *addresses; /* the last good answer */
         bool failed;            /* the last time; so that only a change is logged */
+        bool is_awaited;
 } Name;
 
 struct Names {
         Settings *settings;
         GPtrArray *items; /* of Name */
         bool published;
-        unsigned pending;
+        unsigned pending; /* how many are awaited */
+        unsigned repeats; /* how often those were begun once more */
         GCancellable *cancellable;
         guint timer, limit;
         NamesFunc first_done; /* NULL once called */
         void *data;
 };
 
-static void names_look_up(Names *names);
+static void names_start_timer(Names *names);
 
 static void
 names_finish_first(Names *names)
@@ -49,17 +56,6 @@ names_on_limit(void *data)
 
         names->limit = 0;
         names_finish_first(names);
-
-        return G_SOURCE_REMOVE;
-}
-
-static gboolean
-names_on_timer(void *data)
-{
-        Names *names = data;
-
-        names->timer = 0;
-        names_look_up(names);
 
         return G_SOURCE_REMOVE;
 }
@@ -86,6 +82,10 @@ name_on_result(AddressList *addresses, const GError *error, void *data)
         Name *name = data;
         Names *names = name->names;
 
+        if (!name->is_awaited)
+                return; /* it was begun more than once */
+        name->is_awaited = false;
+
         if (addresses) {
                 address_list_unref(name->addresses);
                 name->addresses = address_list_ref(addresses);
@@ -98,23 +98,62 @@ name_on_result(AddressList *addresses, const GError *error, void *data)
         if (--names->pending > 0)
                 return;
 
-        if (names->settings->resolve_interval != G_MAXINT64)
-                names->timer = g_timeout_add((guint)(names->settings->resolve_interval / 1000),
-                                             names_on_timer, names);
+        names->repeats = 0;
+        names_start_timer(names);
         names_finish_first(names);
+}
+
+/* Those that are awaited. */
+static void
+names_begin(Names *names)
+{
+        for (unsigned i = 0; i < names->items->len; i++) {
+                Name *name = names->items->pdata[i];
+                const Endpoint *endpoint = name->server->endpoint;
+
+                if (name->is_awaited)
+                        resolver_lookup(endpoint->host, endpoint->port, names->cancellable,
+                                        name_on_result, name);
+        }
+        names_start_timer(names);
 }
 
 static void
 names_look_up(Names *names)
 {
         names->pending = names->items->len;
-        for (unsigned i = 0; i < names->items->len; i++) {
-                Name *name = names->items->pdata[i];
-                const Endpoint *endpoint = name->server->endpoint;
+        for (unsigned i = 0; i < names->items->len; i++)
+                ((Name *)names->items->pdata[i])->is_awaited = true;
+        names_begin(names);
+}
 
-                resolver_lookup(endpoint->host, endpoint->port, names->cancellable, name_on_result,
-                                name);
+static gboolean
+names_on_timer(void *data)
+{
+        Names *names = data;
+
+        names->timer = 0;
+        if (names->pending > 0) {
+                names->repeats = MIN(names->repeats + 1, MAX_DOUBLINGS);
+                names_begin(names);
+        } else {
+                names_look_up(names);
         }
+
+        return G_SOURCE_REMOVE;
+}
+
+static void
+names_start_timer(Names *names)
+{
+        gint64 interval = names->settings->resolve_interval;
+
+        g_clear_handle_id(&names->timer, g_source_remove);
+        if (interval == G_MAXINT64 || names->items->len == 0)
+                return;
+
+        interval = MIN((interval / 1000) << names->repeats, G_MAXINT);
+        names->timer = g_timeout_add((guint)interval, names_on_timer, names);
 }
 
 static void

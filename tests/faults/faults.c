@@ -37,8 +37,9 @@
 
 #define MAGIC   0x46415531 /* "FAU1": the test wrote its rules for this layout */
 #define MAX_FDS 65536
+#define NAME    "here.test"
 
-/* Their order is tests/faults/faults.py's. */
+/* Their order is tests/integration/harness/faults.py's. */
 typedef enum Site {
         SITE_NONE,
         SITE_ACCEPT,
@@ -58,7 +59,6 @@ typedef enum Site {
         SITE_GETADDRINFO,
         SITE_MALLOC,
         SITE_TRY_MALLOC,
-        SITE_WRITE,
 } Site;
 
 typedef enum Side {
@@ -264,6 +264,7 @@ sendmsg(int fd, const struct msghdr *message, int flags)
         return REAL(sendmsg)(fd, message, flags);
 }
 
+/* A look at what is there brings all of it, for each one begins anew: it is never cut. */
 ssize_t
 recv(int fd, void *data, size_t size, int flags)
 {
@@ -272,18 +273,14 @@ recv(int fd, void *data, size_t size, int flags)
 
         if (faults_cut(SITE_RECV, fd, &size))
                 return fail(fd);
+        if (flags & MSG_PEEK)
+                size = wanted;
 
         result = REAL(recv)(fd, data, size, flags);
         if (size < wanted && result > 0)
                 renew_watch(fd);
 
         return result;
-}
-
-ssize_t
-write(int fd, const void *data, size_t size)
-{
-        return faults_cut(SITE_WRITE, fd, &size) ? fail(fd) : REAL(write)(fd, data, size);
 }
 
 int
@@ -355,6 +352,7 @@ execve(const char *path, char *const arguments[], char *const environment[])
                                                  : REAL(execve)(path, arguments, environment);
 }
 
+/* NAME is this machine, whatever its files and the network say. */
 int
 getaddrinfo(const char *restrict node,
             const char *restrict service,
@@ -363,7 +361,8 @@ getaddrinfo(const char *restrict node,
 {
         return faults_hit(SITE_GETADDRINFO, SIDE_ANY)
                        ? EAI_MEMORY
-                       : REAL(getaddrinfo)(node, service, hints, result);
+                       : REAL(getaddrinfo)(node && strcmp(node, NAME) == 0 ? "127.0.0.1" : node,
+                                           service, hints, result);
 }
 
 /* GLib's functions that may fail, for a program in which malloc() is a sanitizer's. */

@@ -4,9 +4,9 @@
 
 Each scenario is played with each rule of FAULTS, the rule being applied to the first call that it
 fits, then to the second, and so on until the scenario makes no more of them. Whatever happens, the
-caller is served, or told FAILURE, or sees a reset; the next caller is served; and no place and no
-descriptor is lost: there is but one place at the server and one in the proxy. The last test prints
-what came of what as a table (data/doc/robustness.md).
+caller is served, or told FAILURE, or sees a reset; who meets what is no failure is served; the next
+caller is served; and no place and no descriptor is lost: there is but one place at the server and
+one in the proxy. The last test prints what came of what as a table (data/doc/robustness.md).
 """
 
 import collections
@@ -18,8 +18,8 @@ import unittest
 
 from harness import tap
 from harness.case import Config, group, route_group, server_group
-from harness.connection import refusing_authority, RESET
-from harness.faults import Faults, FOR_EVER
+from harness.connection import is_refused, refusing_authority, RESET
+from harness.faults import Faults, FOR_EVER, NAME
 from harness.proxy import Adopted, sanitizer
 from harness.tls_case import TlsTest
 from harness.waiting import wait_until
@@ -63,6 +63,16 @@ ALL_FAULTS = SESSION_FAULTS + END_FAULTS + CONTROL_FAULTS
 # What the library makes true by resetting the connection.
 GONE = (errno.ECONNRESET, errno.EPIPE)
 
+
+def is_harmless(rule):
+    """Nothing that a caller may notice: the call is to be made once more, or again for the rest, or
+    was for the better only; who was not accepted is still in the queue."""
+    if rule.site == 'accept4':
+        return rule.error in (errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+    return rule.error in (0, errno.EINTR, errno.EAGAIN) or rule.site in ('setsockopt', 'shutdown')
+
+
+
 # So many calls of one kind a scenario has at most; of more, these are tried evenly.
 MOST = 40
 
@@ -90,8 +100,9 @@ class Faulty(TlsTest):
                                'Result=success'),
                          proxy=['Threads=1', f'MaxSessions={places}'],
                          log=['RateLimitBurst=2'], environment=self.faults.environment(), **options)
+        self.base = self.proxy.first_descriptors
         self.assert_served(self.play)
-        self.base = self.proxy.descriptors()
+        self.wait_closed('the first call')
 
     # One call
 
@@ -119,79 +130,79 @@ class Faulty(TlsTest):
         self.assertEqual(play(), 'served', 'a call without any fault; the log:\n'
                          + self.proxy.log_text())
 
-    def assert_nothing_lost(self, what):
+    def wait_closed(self, what):
         wait_until(lambda: self.proxy.descriptors() <= self.base,
                    f'the descriptors to be closed after {what}')
+
+    def assert_nothing_lost(self, what):
         self.assertIsNone(self.proxy.process.poll(), what)
         self.assert_served(self.health)
-        wait_until(lambda: self.proxy.descriptors() <= self.base,
-                   f'the descriptors to be closed after the call after {what}')
+        self.wait_closed(f'the call after {what}')
 
     health = None
 
-    def try_rule(self, rule, **options):
-        """Each call that the rule fits, one at a time; how many there are."""
-        once = rule.error != 0
-        after, step = 0, 1
-        while True:
-            self.faults.arm(rule.site, rule.error, rule.length, rule.side, after,
-                            1 if once else FOR_EVER, **options)
-            outcome = self.play()
-            hits = self.faults.disarm()
-            what = f'{name_of(rule)} at call {after + 1} of {self.scenario}'
-            if outcome == 'closed' and hits and rule.error in GONE:
-                outcome = 'reset'  # the library's; the caller met it while it wrote
-            if hits == 0:
-                self.assertIn(outcome, self.usual, what)
-                return after
-            self.assertIn(outcome, self.good(), what + '; the log:\n' + self.proxy.log_text())
+    def play_with(self, rule, after, times=1):
+        """What has become of the caller, and how many calls failed."""
+        what = f'{name_of(rule)} at call {after + 1} of {self.scenario}'
+        self.faults.arm(rule.site, rule.error, rule.length, rule.side, after, times)
+        outcome = self.play()
+        self.wait_closed(what)  # what the proxy does until then belongs to it
+        hits = self.faults.disarm()
+        if outcome == 'closed' and hits and rule.side == 'client' and rule.error in GONE:
+            outcome = 'reset'  # the library's; the caller met it while it wrote
+        good = self.good(rule) if hits else self.usual
+        self.assertIn(outcome, good, what + '; the log:\n' + self.proxy.log_text())
+        if hits:
             TABLE[name_of(rule)][self.scenario][outcome] += 1
             self.assert_nothing_lost(what)
-            if not once:
-                return 1
+        return outcome, hits
+
+    def try_rule(self, rule):
+        """Each call that the rule fits, one at a time; how often that was."""
+        if rule.error == 0:
+            return self.play_with(rule, 0, FOR_EVER)[1]
+        after, step, tried = 0, 1, 0
+        while self.play_with(rule, after)[1]:
+            tried += 1
             after += step
             if after >= MOST:
                 step = 7
+        return tried
 
     usual = ('served',)
+    bytewise = {}  # by site and side, where TLS does not get over a byte at a time
+    without = set()  # sites and sides that the scenario has no calls of, or not always
 
-    @staticmethod
-    def good():
-        return 'served', 'refused', 'reset'
+    def good(self, rule):
+        """What may become of the caller."""
+        if is_harmless(rule):
+            return self.bytewise.get((rule.site, rule.side), self.usual) if rule.error == 0 \
+                else self.usual
+        if rule.side == 'server':
+            return *self.usual, 'refused'  # there is a client that can be told
+        return *self.usual, 'refused', 'reset'
 
     def try_all(self, rules):
-        for rule in rules:
-            self.try_rule(rule)
-        self.assertGreater(sum(map(len, TABLE.values())), 0)
+        missed = [name_of(rule) for rule in rules if self.try_rule(rule) == 0
+                  and not self.without & {rule.site, (rule.site, rule.side)}]
+        self.assertEqual(missed, [], 'faults that no call of this scenario has met')
 
     def try_memory(self, step):
         """malloc() itself, every `step`-th call of the worker's."""
         if sanitizer():
-            print(f'# malloc: not in {self.scenario}, the sanitizer has its own')
-            return
+            self.skipTest(f'a malloc() of its own has what is built for or run by: {sanitizer()}')
         rule = Fault('malloc', '', errno.ENOMEM, 0)
         after = 0
-        while True:
-            self.faults.arm('malloc', errno.ENOMEM, after=after)
-            outcome = self.play()
-            hits = self.faults.disarm()
-            what = f'malloc at call {after + 1} of {self.scenario}'
-            if hits == 0:
-                break
-            self.assertIn(outcome, self.good(), what)
-            TABLE[name_of(rule)][self.scenario][outcome] += 1
-            self.assert_nothing_lost(what)
+        while self.play_with(rule, after)[1]:
             after += step
         self.assertGreater(after, 0)
         for n in (0, 1, 2, 3, 5, 8):
-            self.faults.arm('malloc', errno.ENOMEM, after=n, times=FOR_EVER)
-            self.assertIn(self.play(), self.good())
-            if self.faults.disarm() > 0:
-                self.assert_nothing_lost(f'malloc for good after {n}')
+            self.play_with(rule, n, FOR_EVER)
 
 
 class Plain(Faulty):
     scenario = 'plain'
+    without = {'sendmsg', 'setsockopt'}
 
     def setUp(self):
         super().setUp()
@@ -227,7 +238,7 @@ class Plain(Faulty):
         client.close()
         session.read_to_end()
         session.close()
-        wait_until(lambda: self.proxy.descriptors() <= self.base, 'the descriptors to be closed')
+        self.wait_closed('the end of the client')
 
 
 class Balanced(Plain):
@@ -246,6 +257,8 @@ class Balanced(Plain):
 
 class TlsIn(Faulty):
     scenario = 'TLS in'
+    without = {('send', 'client'), ('sendmsg', 'server'), 'setsockopt'}
+    bytewise = {('sendmsg', 'client'): ('reset',)}
 
     def setUp(self):
         super().setUp()
@@ -266,6 +279,8 @@ class TlsIn(Faulty):
 
 class TlsOut(Faulty):
     scenario = 'TLS out'
+    without = {('send', 'server'), ('sendmsg', 'client')}
+    bytewise = {('sendmsg', 'server'): ('refused',)}
 
     def setUp(self):
         super().setUp()
@@ -283,6 +298,8 @@ class TlsOut(Faulty):
 
 class Answer(Faulty):
     scenario = 'answer'
+    without = {'socket', 'connect', 'sendmsg', 'setsockopt', ('send', 'server'),
+               ('recv', 'server'), ('epoll_ctl', 'server')}
 
     def setUp(self):
         super().setUp()
@@ -321,11 +338,12 @@ class Refused(Answer):
 
 class Control(Faulty):
     """With a session that is open all the time and must not notice."""
+    expected = {}  # by site: what it may come to
 
-    def start_held(self, name='nowhere.invalid'):
+    def start_held(self):
         self.server, self.busy = self.make_server(None), self.make_server(quiet_serve)
         self.text = [server_group('one', self.server.address), server_group('two', self.busy.address),
-                     server_group('named', self.busy.address.replace('127.0.0.1', name)),
+                     server_group('named', self.busy.address.replace('127.0.0.1', NAME)),
                      route_group('held', 'held', 'one'), route_group('all', '*', 'two'),
                      route_group('named', 'named', 'named')]
         self.play = self.health = lambda: self.outcome(self.call)
@@ -335,70 +353,127 @@ class Control(Faulty):
     def check_held(self, what):
         self.assert_relayed(*self.held)
         self.assertEqual(self.outcome(self.call), 'served', what)
+        self.assertEqual(self.outcome(self.call, 'agi://h/named'), 'served', what)
 
-    def note(self, rule, outcome):
-        TABLE[name_of(rule)][self.scenario][outcome] += 1
+    def try_control(self, rule, act, check, most):
+        """`act` with each call that the rule fits failing; what came of it."""
+        outcomes = set()
+        for after in range(most):
+            what = f'{self.scenario} with {name_of(rule)} at call {after + 1}'
+            self.faults.arm(rule.site, rule.error, after=after, thread='')
+            outcome = act()
+            hits = self.faults.disarm()
+            if hits:
+                self.assertIn(outcome, self.expected[rule.site], what)
+                TABLE[name_of(rule)][self.scenario][outcome] += 1
+                outcomes.add(outcome)
+            else:
+                self.assertEqual(outcome, self.usual[0], what)
+            check(rule, outcome, what)
+            self.check_held(what)
+            if not hits:
+                break
+        return outcomes
 
 
 class Reload(Control):
     scenario = 'reload'
+    usual = ('reloaded',)
 
-    def reload(self):
-        """How it went."""
+    # A listener that can't be opened is a mistake; without the service manager's socket, which
+    # hears nothing then, and a name's new address it goes on.
+    expected = {'socket': {'reloaded', 'refused'}, 'setsockopt': {'reloaded'},
+                'eventfd': {'reloaded'}, 'getaddrinfo': {'reloaded'}}
+
+    def reload(self, more=True):
+        """To other rules, or back to those of the start; how it went."""
         mark = self.proxy.log.mark()
-        self.proxy.write_config(Config(*self.text, group('Listener', 'more', 'Listen=unix:'
-                                                         + self.make_path('more')),
-                                       proxy=['Threads=1', 'MaxSessions=3']).text
-                                if self.wants_more else Config(*self.text, proxy=['Threads=1']).text)
-        self.wants_more = not self.wants_more
+        other = [group('Listener', 'more', 'Listen=unix:' + self.make_path('more')),
+                 group('Answer', 'no', 'Result=failure'),
+                 route_group('other', 'other', [], 'Answer=no')] if more else []
+        self.proxy.write_config(Config(*self.text, *other, proxy=['Threads=1', 'MaxSessions=3']).text)
         self.proxy.signal(signal.SIGHUP)
         line = self.proxy.wait_for_log('reloaded: |reload failed', mark)
         return 'reloaded' if 'reloaded: ' in line else 'refused'
 
+    def check_rules(self, _rule, outcome, what):
+        """The new ones are in force as a whole, or the old ones; then the old ones again."""
+        is_new = outcome == 'reloaded'
+        self.assertEqual(self.outcome(self.call, 'agi://h/other'),
+                         'refused' if is_new else 'served', what)
+        self.assertEqual(is_refused(self.make_path('more')), not is_new, what)
+        self.assertEqual(self.reload(more=False), 'reloaded', what)
+        self.assertEqual(self.outcome(self.call, 'agi://h/other'), 'served', what)
+
     def test_reload(self):
         self.start_held()
-        self.wants_more = True
-        self.reload()
-        self.reload()
+        self.check_rules(None, self.reload(), 'reload without a fault')
         for rule in CONTROL_FAULTS:
-            for after in range(6):
-                self.faults.arm(rule.site, rule.error, after=after, thread='')
-                outcome = self.reload()
-                if self.faults.disarm() == 0:
-                    break
-                self.note(rule, outcome)
-                self.check_held(f'reload with {name_of(rule)} at call {after + 1}')
-            if self.wants_more is False:
-                self.reload()
+            outcomes = self.try_control(rule, self.reload, self.check_rules, 12)
+            if rule.site == 'socket':
+                self.assertEqual(outcomes, self.expected['socket'], name_of(rule))
         self.assert_ends(*self.held)
+
+
+class LookUp(Faulty):
+    def test_look_up_that_gets_no_thread(self):
+        """GLib says nothing of it, and the look-up waits for the next one to bring a thread."""
+        self.server = self.make_server(quiet_serve)
+        self.play = lambda: self.outcome(self.call)
+        text = [server_group('one', self.server.address), route_group('all', '*', 'one')]
+        self.start(*text)
+        self.faults.arm('pthread_create', errno.EAGAIN, thread='')
+        self.proxy.reload(Config(
+            *text, server_group('named', self.server.address.replace('127.0.0.1', NAME)),
+            route_group('named', 'named', 'named'), proxy=['Threads=1', 'ResolveInterval=1s']).text)
+        self.assertEqual(self.faults.disarm(), 1)
+        wait_until(lambda: self.outcome(self.call, 'agi://h/named') == 'served',
+                   'the name to be looked up', pause=0.1)
 
 
 class Upgrade(Control):
     scenario = 'upgrade'
+    usual = ('upgraded',)
+
+    # Where there is no other process, or not a whole one, the first goes on.
+    expected = {'fork': {'refused'}, 'execve': {'refused'},
+                'pthread_create': {'refused', 'upgraded'}, 'eventfd': {'upgraded'},
+                'socket': {'upgraded'}, 'getaddrinfo': {'upgraded'}, 'setsockopt': {'upgraded'}}
 
     def upgrade(self):
-        log_mark, mark = self.proxy.log.mark(), self.proxy.notices.mark()
+        self.log_mark, mark = self.proxy.log.mark(), self.proxy.notices.mark()
         self.proxy.signal(signal.SIGUSR2)
         line = self.proxy.wait_for_log('upgrade failed, this process goes on|has taken over',
-                                       log_mark)
+                                       self.log_mark)
         if 'failed' in line:
             return 'refused'
         self.proxy.take_over(mark)
         return 'upgraded'
 
+    def check_process(self, rule, outcome, what):
+        """It is another one, or the same, that lives."""
+        self.assertIsNone(self.proxy.process.poll(), what)
+        pid = self.proxy.process.pid
+        self.assertEqual(pid != self.pid, outcome == 'upgraded', what)
+        if outcome == 'upgraded' and rule.site in ('getaddrinfo', 'pthread_create') and \
+                self.has_no_address():
+            self.assertEqual(self.upgrade(), 'upgraded', what)
+        self.pid = self.proxy.process.pid
+
+    def has_no_address(self):
+        """The new process could not look its server's name up, and the one before it does not tell
+        it; this takes until the next look-up."""
+        refused = self.outcome(self.call, 'agi://h/named') == 'refused'
+        if refused:
+            self.proxy.wait_for_log("server named can't be reached: No route to host", self.log_mark)
+        return refused
+
     def test_upgrade(self):
         Adopted.adopt_all()
         self.start_held()
+        self.pid = self.proxy.process.pid
         for rule in CONTROL_FAULTS:
-            for after in range(4):
-                self.faults.arm(rule.site, rule.error, after=after, thread='')
-                outcome = self.upgrade()
-                hits = self.faults.disarm()
-                if hits:
-                    self.note(rule, outcome)
-                self.check_held(f'upgrade with {name_of(rule)} at call {after + 1}')
-                if hits == 0:
-                    break
+            self.try_control(rule, self.upgrade, self.check_process, 4)
         self.assert_ends(*self.held)
         self.assertEqual(self.upgrade(), 'upgraded')
 
