@@ -203,7 +203,7 @@ class CtlTest(unittest.TestCase):
                           ('call', 'http://h/'), ('call', 'agi://h:x/'), ('call', 'agi://h?x'),
                           ('call', 'agi://h/', '--set', 'x'), ('call', 'agi://h/', '--timeout=-1'),
                           ('call', 'agi://h/', '--retry=-1'),
-                          ('help', 'frobnicate')):
+                          ('reload', 'x'), ('upgrade', '--frobnicate'), ('help', 'frobnicate')):
             result = run(*arguments)
             self.assertEqual((result.returncode, result.stdout), (2, ''), arguments)
             self.assertIn('agitatorctl', result.stderr, arguments)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
+#include <unistd.h>
+
 #include <glib/gstdio.h>
 
 #include "certs.h"
@@ -111,6 +113,16 @@ test_no_such_file(Fixture *fixture, const void *data)
         use_certificate(fixture, "one.pem", "none.key");
         expect_error(fixture, CREDENTIALS_ERROR_PRIVATE_KEY,
                      "none.key can't be read: there is no such file");
+}
+
+static void
+test_too_large(Fixture *fixture, const void *data)
+{
+        g_autofree char *file = path(fixture, "one.pem");
+
+        use_certificate(fixture, "one.pem", "one.key");
+        g_assert_cmpint(truncate(file, 4 * 1024 * 1024 + 1), ==, 0);
+        expect_error(fixture, CREDENTIALS_ERROR_CERTIFICATE, "one.pem is too large");
 }
 
 static void
@@ -250,6 +262,7 @@ main(int argc, char **argv)
                 { "/credentials/key-in-the-same-file", test_key_in_the_same_file },
                 { "/credentials/key-of-another", test_key_of_another },
                 { "/credentials/no-such-file", test_no_such_file },
+                { "/credentials/too-large-a-file", test_too_large },
                 { "/credentials/wrong-content", test_wrong_content },
                 { "/credentials/numbers-differ", test_numbers_differ },
                 { "/credentials/credential-of-systemd", test_credential_of_systemd },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
 #include <string.h>
+#include <unistd.h>
 
 #include <glib/gstdio.h>
 
@@ -383,6 +384,18 @@ test_missing_file(Fixture *fixture, const void *data)
 }
 
 static void
+test_too_large_a_file(Fixture *fixture, const void *data)
+{
+        g_autoptr(Settings) settings = NULL;
+
+        write_main(fixture, REST);
+        g_assert_cmpint(truncate(fixture->file, 16 * 1024 * 1024 + 1), ==, 0);
+        settings = settings_file_load(fixture->file, fixture->problems);
+        g_assert_null(settings);
+        assert_problem(fixture, 0, "%s: The file can't be read: File too large", fixture->file);
+}
+
+static void
 test_folder_for_file(Fixture *fixture, const void *data)
 {
         g_autofree char *folder = g_build_filename(fixture->drop_ins, "x.conf", NULL);
@@ -627,6 +640,7 @@ static const struct {
         { "problem-names-its-drop-in", test_problem_names_its_drop_in },
         { "overridden-value-is-not-looked-at", test_overridden_value_is_not_looked_at },
         { "missing-file", test_missing_file },
+        { "too-large-a-file", test_too_large_a_file },
         { "folder-for-file", test_folder_for_file },
         { "built-in", test_built_in },
         { "built-in-is-what-is-installed", test_built_in_is_what_is_installed },
