@@ -159,6 +159,22 @@ class Reload(IntegrationTest):
         self.proxy.wait_for_log('/nonexistent/socket', mark)
         self.assertIs(self.served_by(), self.one)
 
+    def test_port_of_a_listener_in_force(self):
+        """It can't become another's within a reload, and the log says why."""
+        self.start_two()
+        port = self.address[1]
+        other = group('Listener', 'other', 'Listen=127.0.0.1:%d' % port)
+        mark = self.proxy.reload(Config(*self.groups, other, route_group('all', '*', 'two')).text)
+        self.proxy.wait_for_log('port %d is that of 127.0.0.1:%d, in force until' % (port, port), mark)
+        self.assertIs(self.served_by(), self.one)
+
+    def test_threads_stay_as_they_are(self):
+        self.start_two()
+        mark = self.proxy.reload(Config(*self.groups, route_group('all', '*', 'two'),
+                                        proxy=['Threads=3']).text)
+        self.proxy.wait_for_log(r'Threads=: \d+ of them run until a restart', mark)
+        self.assertIs(self.served_by(), self.two)
+
     def test_50_reloads_under_200_sessions_and_constant_calls(self):
         """Good and bad ones in turn: no session fails, and counts stay true."""
         held, busy = self.make_server(None), self.make_server()
