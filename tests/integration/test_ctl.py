@@ -201,6 +201,7 @@ class CtlTest(unittest.TestCase):
     def test_mistakes_on_the_command_line(self):
         for arguments in ((), ('frobnicate',), ('--frobnicate',), ('call',), ('call', 'a', 'b'),
                           ('call', 'http://h/'), ('call', 'agi://h:x/'), ('call', 'agi://h?x'),
+                          ('call', 'agi://unix:@x/'),
                           ('call', 'agi://h/', '--set', 'x'), ('call', 'agi://h/', '--timeout=-1'),
                           ('call', 'agi://h/', '--retry=-1'),
                           ('reload', 'x'), ('upgrade', '--frobnicate'), ('help', 'frobnicate')):

@@ -3,6 +3,7 @@
 """Reload: a good configuration is in force at once, a bad one changes nothing, and no session notices."""
 
 import os
+import re
 import signal
 import threading
 
@@ -19,11 +20,12 @@ def line_of(text, what):
 
 
 class Reload(IntegrationTest):
-    def start_two(self):
+    def start_two(self, sockets=None):
         """Two servers, and the configuration's groups but for the routes."""
         self.one, self.two = self.make_server(), self.make_server()
         self.groups = [server_group('one', self.one.address), server_group('two', self.two.address)]
-        self.start_proxy(*self.groups, route_group('all', '*', 'one'))
+        more = [group('Listener', name) for name in sockets or () if name != 'main']
+        self.start_proxy(*self.groups, *more, route_group('all', '*', 'one'), sockets=sockets)
 
     def served_by(self, request='agi://h/x'):
         """The server that the next call goes to."""
@@ -161,12 +163,15 @@ class Reload(IntegrationTest):
 
     def test_port_of_a_listener_in_force(self):
         """It can't become another's within a reload, and the log says why."""
-        self.start_two()
-        port = self.address[1]
-        other = group('Listener', 'other', 'Listen=127.0.0.1:%d' % port)
-        mark = self.proxy.reload(Config(*self.groups, other, route_group('all', '*', 'two')).text)
-        self.proxy.wait_for_log('port %d is that of 127.0.0.1:%d, in force until' % (port, port), mark)
-        self.assertIs(self.served_by(), self.one)
+        self.start_two({'main': self.make_socket(), 'six': self.make_socket('::1')})
+        for sock, form in zip(self.sockets, ('127.0.0.1:%d', '[::1]:%d')):
+            port = sock.getsockname()[1]
+            other = group('Listener', 'other', 'Listen=' + form % port)
+            mark = self.proxy.reload(Config(*self.groups, group('Listener', 'six'), other,
+                                            route_group('all', '*', 'two')).text)
+            taken = re.escape(form % port)
+            self.proxy.wait_for_log(f'port {port} is that of {taken}, in force until', mark)
+            self.assertIs(self.served_by(), self.one)
 
     def test_threads_stay_as_they_are(self):
         self.start_two()

@@ -144,6 +144,15 @@ test_numbers_differ(Fixture *fixture, const void *data)
 }
 
 static void
+test_numbers_of_responses_differ(Fixture *fixture, const void *data)
+{
+        use_certificate(fixture, "one.pem", "one.key");
+        fixture->options.ocsp_responses =
+                list(path(fixture, "one.ocsp"), path(fixture, "two.ocsp"));
+        expect_error(fixture, CREDENTIALS_ERROR_OCSP, "2 responses don't go with 1 certificates");
+}
+
+static void
 test_credential_of_systemd(Fixture *fixture, const void *data)
 {
         char *names[] = { (char *)"one.pem", NULL }, *keys[] = { (char *)"one.key", NULL };
@@ -265,6 +274,7 @@ main(int argc, char **argv)
                 { "/credentials/too-large-a-file", test_too_large },
                 { "/credentials/wrong-content", test_wrong_content },
                 { "/credentials/numbers-differ", test_numbers_differ },
+                { "/credentials/numbers-of-responses-differ", test_numbers_of_responses_differ },
                 { "/credentials/credential-of-systemd", test_credential_of_systemd },
                 { "/credentials/token-missing", test_token_missing },
                 { "/credentials/priority", test_priority },

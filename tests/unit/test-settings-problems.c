@@ -200,10 +200,13 @@ static const Case cases[] = {
           "a semicolon, or \\s\n" },
         { "bad-escape-in-every-kind",
           "[Proxy]\nThreads=\\2\n[Syslog a]\nAddress=\\h\nHostname=\\h\n"
-          "[Server s]\nAddress=\\h\n" REST,
+          "[Server s]\nAddress=\\h\n" REST "[Route q]\nPath=q\nServers=\\q\n",
           "2: [Proxy] Threads=: " ESCAPE "4: [Syslog a] Address=: " ESCAPE
           "5: [Syslog a] Hostname=: " ESCAPE "6: warning: [Server s]: No route uses it\n"
-          "7: [Server s] Address=: " ESCAPE },
+          "7: [Server s] Address=: " ESCAPE "16: [Route q] Servers=: " ESCAPE },
+        { "address-of-a-server", "[Server s]\nAddress=h:0\n" REST,
+          "1: warning: [Server s]: No route uses it\n"
+          "2: [Server s] Address=: Port '0' is not a number from 1 to 65535\n" },
         { "tls-keys-without-effect",
           "[Listener x]\nListen=127.0.0.1:5\nTLS=yes\nClientCA=/ca\nCRL=/crl\n"
           "[Server s]\nAddress=h\nTLS=yes\nTLSPin=sha256:" PIN "\nCRL=/crl\nPrivateKey=/key\n"
