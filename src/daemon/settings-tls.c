@@ -192,8 +192,11 @@ check_server(const SettingsGroup *group,
                 return false;
         }
         if ((!options->certificates || !options->certificates[0]) &&
-            is_changed(group, "PrivateKey"))
-                warn(group, "PrivateKey", "Without Certificate= this has no effect", problems);
+            is_changed(group, "PrivateKey")) {
+                blame(group, "PrivateKey", "The key of no certificate: write Certificate= too",
+                      problems);
+                return false;
+        }
 
         return true;
 }

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import proxies
-from proxies import BenchError
+from proxies import BenchError, find_program
 
 LOAD_TIMEOUT = 120
 
@@ -16,8 +16,11 @@ LOAD_TIMEOUT = 120
 def make_certificate(directory):
     """A certificate of P-256 with its key, which is its own authority too."""
     key, certificate = directory / 'key.pem', directory / 'certificate.pem'
+    openssl = find_program('openssl')
+    if not openssl:
+        raise BenchError('openssl is not installed, which makes the certificates')
     subprocess.run(
-        ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
+        [openssl, 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
          '-noenc', '-keyout', key, '-out', certificate, '-days', '30', '-subj', '/CN=localhost',
          '-addext', 'subjectAltName=DNS:localhost'],
         check=True, capture_output=True,

@@ -15,6 +15,8 @@ import socket
 import subprocess
 import sys
 
+from proxies import find_program
+
 FOLDER = pathlib.Path('/run/systemd')
 SOCKET = FOLDER / 'journal/socket'
 COUNT = FOLDER / 'count'
@@ -47,11 +49,12 @@ def main():
     if os.environ.get('BENCH_JOURNAL') != 'inside':
         os.environ['BENCH_JOURNAL'] = 'inside'
         FOLDER.mkdir(parents=True, exist_ok=True)
-        os.execvp('unshare', ['unshare', '--mount', '--net', sys.executable, __file__, *sys.argv[1:]])
+        os.execv(find_program('unshare'), ['unshare', '--mount', '--net', sys.executable, __file__,
+                                           *sys.argv[1:]])
 
     subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', FOLDER], check=True)
     SOCKET.parent.mkdir()
-    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+    subprocess.run([find_program('ip'), 'link', 'set', 'lo', 'up'], check=True)
     QUEUE.write_text('512')  # as systemd sets it
     write_count(0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from proxies import BenchError
+from proxies import BenchError, find_program
 
 FEW_IDLE = 10
 OWN_DESCRIPTORS = 32  # so many may a proxy open for itself, later than at its start
@@ -141,7 +141,7 @@ def journal(bench, proxy, scenario):
 def calls(bench, proxy, scenario):
     """System calls per session, by name: a run of its own, since strace slows everything down."""
     count, report = bench.sessions(scenario), proxy.directory / 'strace'
-    command = ['strace', '-f', '-c', '-U', 'calls,name', '-S', 'calls', '-o', report]
+    command = [find_program('strace'), '-f', '-c', '-U', 'calls,name', '-S', 'calls', '-o', report]
     for pid in proxy.pids():
         command += ['-p', str(pid)]
     with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True) as strace:

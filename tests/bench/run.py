@@ -18,10 +18,11 @@ import tempfile
 import bars
 import tables
 from bench import Bench
-from proxies import BenchError
+from proxies import BenchError, find_program
 from scenarios import SCENARIOS
 
 JOURNAL = pathlib.Path(__file__).with_name('journal.py')
+SKIPPED = 77  # for meson: there was nothing that could be measured
 
 
 def parse_options():
@@ -57,9 +58,11 @@ def run_scenarios(bench, options):
 def enter_journal(options):
     """Begins again beside a journal that counts, where that is needed and can be done."""
     names = list(SCENARIOS) if options.bars else options.scenarios or SCENARIOS
-    if 'BENCH_JOURNAL' in os.environ or not any(SCENARIOS[name].needs_journal for name in names):
+    needing = [SCENARIOS[name] for name in names if SCENARIOS[name].needs_journal]
+    if 'BENCH_JOURNAL' in os.environ or not needing or needing[0].missing_program():
         return
-    can_be = subprocess.run(['unshare', '--mount', '--net', 'true'], capture_output=True, check=False)
+    can_be = subprocess.run([find_program('unshare'), '--mount', '--net', 'true'],
+                            capture_output=True, check=False)
     if can_be.returncode == 0:
         os.execv(sys.executable, [sys.executable, str(JOURNAL), sys.executable, *sys.argv])
 
@@ -77,7 +80,7 @@ def main():
             return 1
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(results, indent=1) + '\n')
-    return 0
+    return 0 if results else SKIPPED
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ import typing
 
 import log_servers
 import measures
-from proxies import Agitator, Direct, GoAgitator, Relay, ReloadingAgitator
+from proxies import Agitator, Direct, find_program, GoAgitator, Relay, ReloadingAgitator
 from rivals import HAProxy, Nginx, Stunnel
 
 
@@ -79,14 +79,22 @@ class Scenario:
     clients: str = ''  # "full" or "resumed": they speak TLS
     servers: str = ''
     tls_version: str = '1.3'
+    programs: tuple = ()  # that it can't be run without
     needs_journal: bool = False
     warm_up: int = 200  # sessions, before the first round
 
     def missing(self):
         """Why it can't be run at all."""
+        reason = self.missing_program()
+        if reason:
+            return reason
         if self.needs_journal and 'BENCH_JOURNAL' not in os.environ:
             return 'the journal of journal.py needs root and namespaces'
         return ''
+
+    def missing_program(self):
+        return next((f'{program} is not installed' for program in self.programs
+                     if not find_program(program)), '')
 
 
 SHORT = ['--path=ivr/k3', '--concurrency=64']
@@ -126,9 +134,11 @@ SCENARIOS = {scenario.name: scenario for scenario in [
     Scenario('reload', 'as short, while the configuration is read again every 100 ms', SHORT, 15000,
              RELOADED, ('quiet',), measures.reloads),
     Scenario('journal', 'as short, with and without a record of each session in the journal', SHORT,
-             10000, JOURNAL, ('log-off',), measures.journal, needs_journal=True),
+             10000, JOURNAL, ('log-off',), measures.journal, programs=('unshare', 'mount', 'ip'),
+             needs_journal=True),
     Scenario('syslog', 'as short, each logged, with and without a log server', SHORT, 10000,
              LOG_SERVERS, ('none',), log_servers.measure, warm_up=log_servers.QUEUE + 1000),
     Scenario('calls', '3 commands, one session at a time, under strace',
-             ['--path=ivr/k3', '--concurrency=1'], 1000, PROXIES, ('relay',), measures.calls),
+             ['--path=ivr/k3', '--concurrency=1'], 1000, PROXIES, ('relay',), measures.calls,
+             programs=('strace',)),
 ]}

@@ -12,22 +12,27 @@ import subprocess
 import unittest
 
 from harness.case import Config, IntegrationTest, route_group, server_group
-from harness.proxy import Adopted
+from harness.proxy import Adopted, run_program
 from harness.tap import main
 from harness.waiting import TIMEOUT, wait_until
 
 NOBODY = 65534
+MANAGER = 'org.agitator1.Manager'
 
 
-def marshal_call(member):
-    """A D-Bus message that calls a method without arguments."""
-    fields = b''
-    for code, kind, value in ((1, b'o', b'/org/agitator1'), (2, b's', b'org.agitator1.Manager'),
-                              (3, b's', member.encode())):
+def marshal_call(member, words=(), path='/org/agitator1', interface=MANAGER):
+    """A D-Bus message that calls a method, whose arguments are texts."""
+    fields = body = b''
+    for code, kind, value in ((1, b'o', path), (2, b's', interface), (3, b's', member)):
         fields += b'\0' * (-len(fields) % 8)
-        fields += struct.pack('<BB2sI', code, 1, kind + b'\0', len(value)) + value + b'\0'
-    head = struct.pack('<cBBBIII', b'l', 1, 0, 1, 0, 1, len(fields)) + fields
-    return head + b'\0' * (-len(head) % 8)
+        fields += struct.pack('<BB2sI', code, 1, kind + b'\0', len(value)) + value.encode() + b'\0'
+    if words:
+        fields += b'\0' * (-len(fields) % 8)
+        fields += struct.pack('<BB2sB', 8, 1, b'g\0', len(words)) + b's' * len(words) + b'\0'
+    for word in words:
+        body += b'\0' * (-len(body) % 4) + struct.pack('<I', len(word)) + word.encode() + b'\0'
+    head = struct.pack('<cBBBIII', b'l', 1, 0, 1, len(body), 1, len(fields)) + fields
+    return head + b'\0' * (-len(head) % 8) + body
 
 
 def open_writer(fifo):
@@ -54,8 +59,8 @@ class Peer:
             raise AssertionError(f'not let in: {line}')
         self.sock.sendall(b'BEGIN\r\n')
 
-    def call(self, member):
-        self.sock.sendall(marshal_call(member))
+    def call(self, member, *words, **options):
+        self.sock.sendall(marshal_call(member, words, **options))
 
     def read_answer(self):
         """What kind it is, and its bytes."""
@@ -81,12 +86,13 @@ class Control(IntegrationTest):
     def config(self, route='two', *lines, **options):
         return Config(*self.groups, route_group('all', '*', route, *lines), **options).text
 
-    def begin(self, verb='reload', path=None, **options):
+    def begin(self, verb='reload', path=None, environment=None, **options):
         """agitatorctl under way."""
         process = subprocess.Popen(
             [os.environ['AGITATORCTL'], verb, '--socket=' + (path or self.path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=dict(os.environ, LC_ALL='C.UTF-8', LANGUAGE=''), encoding='utf-8', **options)
+            env={**os.environ, 'LC_ALL': 'C.UTF-8', 'LANGUAGE': '', **(environment or {})},
+            encoding='utf-8', **options)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         self.addCleanup(process.stdout.close)
@@ -282,16 +288,35 @@ class Control(IntegrationTest):
     def test_others_may_not(self):
         self.start()
         os.chmod(self.directory.name, 0o755)
-        status, error = self.run_verb(user=NOBODY, group=NOBODY, extra_groups=[])
+        # One that is built to count coverage complains where nobody can't write its counts.
+        counts = self.make_path('counts')
+        os.mkdir(counts)
+        os.chmod(counts, 0o777)
+        options = {'user': NOBODY, 'group': NOBODY, 'extra_groups': [],
+                   'environment': {'GCOV_PREFIX': counts}}
+        status, error = self.run_verb(**options)
         self.assertEqual(status, 1)
         self.assertIn('Permission denied', error)
 
         # Not even those whom the socket's mode lets in.
         os.chmod(self.path, 0o666)
-        status, error = self.run_verb(user=NOBODY, group=NOBODY, extra_groups=[])
+        status, error = self.run_verb(**options)
         self.assertEqual(status, 1)
         self.assertRegex(error, r'^agitatorctl reload: .+\n$')
         self.assert_reloads()
+
+    def test_what_busctl_asks(self):
+        """It says hello, as to a bus, and can ask for the version."""
+        self.start()
+        peer = self.keep(Peer(self.path))
+        peer.call('Hello', path='/org/freedesktop/DBus', interface='org.freedesktop.DBus')
+        kind, answer = peer.read_answer()
+        self.assertEqual(kind, 'return')
+        self.assertIn(b':1.1\0', answer)
+        peer.call('Get', MANAGER, 'Version', interface='org.freedesktop.DBus.Properties')
+        kind, answer = peer.read_answer()
+        self.assertEqual(kind, 'return', answer)
+        self.assertIn(run_program('--version').stdout.split()[1].encode() + b'\0', answer)
 
     def test_junk_and_silence(self):
         """They cost neither sessions, nor time, nor descriptors."""

@@ -201,9 +201,10 @@ class CtlTest(unittest.TestCase):
     def test_mistakes_on_the_command_line(self):
         for arguments in ((), ('frobnicate',), ('--frobnicate',), ('call',), ('call', 'a', 'b'),
                           ('call', 'http://h/'), ('call', 'agi://h:x/'), ('call', 'agi://h?x'),
+                          ('call', 'agi://unix:@x/'),
                           ('call', 'agi://h/', '--set', 'x'), ('call', 'agi://h/', '--timeout=-1'),
                           ('call', 'agi://h/', '--retry=-1'),
-                          ('help', 'frobnicate')):
+                          ('reload', 'x'), ('upgrade', '--frobnicate'), ('help', 'frobnicate')):
             result = run(*arguments)
             self.assertEqual((result.returncode, result.stdout), (2, ''), arguments)
             self.assertIn('agitatorctl', result.stderr, arguments)

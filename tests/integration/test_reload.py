@@ -3,6 +3,7 @@
 """Reload: a good configuration is in force at once, a bad one changes nothing, and no session notices."""
 
 import os
+import re
 import signal
 import threading
 
@@ -19,11 +20,12 @@ def line_of(text, what):
 
 
 class Reload(IntegrationTest):
-    def start_two(self):
+    def start_two(self, sockets=None):
         """Two servers, and the configuration's groups but for the routes."""
         self.one, self.two = self.make_server(), self.make_server()
         self.groups = [server_group('one', self.one.address), server_group('two', self.two.address)]
-        self.start_proxy(*self.groups, route_group('all', '*', 'one'))
+        more = [group('Listener', name) for name in sockets or () if name != 'main']
+        self.start_proxy(*self.groups, *more, route_group('all', '*', 'one'), sockets=sockets)
 
     def served_by(self, request='agi://h/x'):
         """The server that the next call goes to."""
@@ -158,6 +160,25 @@ class Reload(IntegrationTest):
         mark = self.proxy.reload(Config(*self.groups, bad, route_group('all', '*', 'two')).text)
         self.proxy.wait_for_log('/nonexistent/socket', mark)
         self.assertIs(self.served_by(), self.one)
+
+    def test_port_of_a_listener_in_force(self):
+        """It can't become another's within a reload, and the log says why."""
+        self.start_two({'main': self.make_socket(), 'six': self.make_socket('::1')})
+        for sock, form in zip(self.sockets, ('127.0.0.1:%d', '[::1]:%d')):
+            port = sock.getsockname()[1]
+            other = group('Listener', 'other', 'Listen=' + form % port)
+            mark = self.proxy.reload(Config(*self.groups, group('Listener', 'six'), other,
+                                            route_group('all', '*', 'two')).text)
+            taken = re.escape(form % port)
+            self.proxy.wait_for_log(f'port {port} is that of {taken}, in force until', mark)
+            self.assertIs(self.served_by(), self.one)
+
+    def test_threads_stay_as_they_are(self):
+        self.start_two()
+        mark = self.proxy.reload(Config(*self.groups, route_group('all', '*', 'two'),
+                                        proxy=['Threads=3']).text)
+        self.proxy.wait_for_log(r'Threads=: \d+ of them run until a restart', mark)
+        self.assertIs(self.served_by(), self.two)
 
     def test_50_reloads_under_200_sessions_and_constant_calls(self):
         """Good and bad ones in turn: no session fails, and counts stay true."""

@@ -13,6 +13,7 @@ import threading
 from harness.asterisk import environment, PretendAsterisk, with_authority
 from harness.connection import Connection, connect
 from harness.tls import client_connections
+from harness.waiting import TIMEOUT
 
 AT_ONCE = 60  # calls; more wait for others to end
 COMMANDS = 12  # of a call, at the most
@@ -31,6 +32,9 @@ class Call:
     block: bytes = b''
     leaves: bool = False  # the client goes away in its middle
     pause: float = 0.0  # before each command
+    # Of one that hangs up: the client has a command, and has hung up.
+    begun: threading.Event = dataclasses.field(default_factory=threading.Event)
+    hung_up: threading.Event = dataclasses.field(default_factory=threading.Event)
     problem: str = ''
 
     def command(self, number):
@@ -104,6 +108,8 @@ class Calls:
         for number in range(call.commands):
             # At the end of the soak those who are silent for long no longer are.
             (self.over if call.kind == 'idle' else self.never).wait(call.pause)
+            if call.kind == 'hangup' and number == 1:
+                call.hung_up.wait(TIMEOUT)
             session.send(call.command(number) + b'\n')
             line = session.read_line()
             while line == b'HANGUP\n' and call.kind == 'hangup' and not hangups:
@@ -132,11 +138,11 @@ class Calls:
         source = '127.%d.%d.%d' % (100 + (self.number >> 16), self.number >> 8 & 255,
                                    self.number & 255)
         self.counts[kind] += 1
-        # Who hangs up does so after 0.3 s, and is to be in the middle of it then.
-        least = COMMANDS if kind == 'hangup' else 1
+        # Who hangs up does so after the first command, and is to be in the middle of it then.
+        least = 2 if kind == 'hangup' else 1
         call = Call(source, kind, self.random.randint(least, COMMANDS))
         call.leaves = kind.startswith(('leave', 'reset'))
-        if kind in ('idle', 'leave-mid', 'reset-mid', 'hangup', 'flap'):
+        if kind in ('idle', 'leave-mid', 'reset-mid', 'flap'):
             call.pause = self.silence * self.random.uniform(0.5, 1) if kind == 'idle' else 0.2
         path = {'tls-both': 'tls-out', 'flap': 'flap', 'answer': 'answer', 'tls-out': 'tls-out',
                 'noroute': 'nosuch', 'full': 'full', 'noserver': 'noserver'}.get(kind, 'talk')
@@ -169,12 +175,15 @@ class Calls:
             options['make_connection'] = client_connections(self.world.context)
         elif call.kind == 'denied':
             address = self.world.addresses['closed']
+        elif call.kind == 'hangup':
+            options['reply'] = lambda command: call.begun.set()
         deaths = self.world.deaths
         client = PretendAsterisk(address, call.block, source=call.source, **options)
         client.start()
         if call.kind == 'hangup':
-            self.never.wait(0.3)
+            call.begun.wait(TIMEOUT)
             client.hang_up()
+            call.hung_up.set()
         client.thread.join(COMMANDS * 10 + 60)
         self._check(call, client, self.world.deaths > deaths)
 

@@ -47,9 +47,5 @@ class Ledger:
         """Of all processes."""
         return sum(self._read('=I', PARTS + PLACE * ACCOUNTS * i) for i in range(PROCESSES))
 
-    def processes(self):
-        """How many have a number; one that has gone has it until another asks."""
-        return sum(self._read('=I', 8 + 4 * i) > 0 for i in range(PROCESSES))
-
     def close(self):
         self.memory.close()

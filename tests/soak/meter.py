@@ -33,13 +33,6 @@ def read_threads(pid):
     return len(os.listdir('/proc/%d/task' % pid))
 
 
-def read_cpu(pid):
-    """Seconds that it has used."""
-    with open('/proc/%d/stat' % pid, encoding='ascii') as file:
-        fields = file.read().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-
-
 def fit(times, values):
     """Least squares: the slope and its standard error, for samples that are like their neighbours."""
     n = len(times)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
+#include <unistd.h>
+
 #include <glib/gstdio.h>
 
 #include "certs.h"
@@ -114,6 +116,16 @@ test_no_such_file(Fixture *fixture, const void *data)
 }
 
 static void
+test_too_large(Fixture *fixture, const void *data)
+{
+        g_autofree char *file = path(fixture, "one.pem");
+
+        use_certificate(fixture, "one.pem", "one.key");
+        g_assert_cmpint(truncate(file, 4 * 1024 * 1024 + 1), ==, 0);
+        expect_error(fixture, CREDENTIALS_ERROR_CERTIFICATE, "one.pem is too large");
+}
+
+static void
 test_wrong_content(Fixture *fixture, const void *data)
 {
         use_certificate(fixture, "one.key", "one.key");
@@ -129,6 +141,15 @@ test_numbers_differ(Fixture *fixture, const void *data)
         g_strfreev(fixture->options.certificates);
         fixture->options.certificates = list(path(fixture, "one.pem"), path(fixture, "two.pem"));
         expect_error(fixture, CREDENTIALS_ERROR_PRIVATE_KEY, "1 keys don't go with 2 certificates");
+}
+
+static void
+test_numbers_of_responses_differ(Fixture *fixture, const void *data)
+{
+        use_certificate(fixture, "one.pem", "one.key");
+        fixture->options.ocsp_responses =
+                list(path(fixture, "one.ocsp"), path(fixture, "two.ocsp"));
+        expect_error(fixture, CREDENTIALS_ERROR_OCSP, "2 responses don't go with 1 certificates");
 }
 
 static void
@@ -250,8 +271,10 @@ main(int argc, char **argv)
                 { "/credentials/key-in-the-same-file", test_key_in_the_same_file },
                 { "/credentials/key-of-another", test_key_of_another },
                 { "/credentials/no-such-file", test_no_such_file },
+                { "/credentials/too-large-a-file", test_too_large },
                 { "/credentials/wrong-content", test_wrong_content },
                 { "/credentials/numbers-differ", test_numbers_differ },
+                { "/credentials/numbers-of-responses-differ", test_numbers_of_responses_differ },
                 { "/credentials/credential-of-systemd", test_credential_of_systemd },
                 { "/credentials/token-missing", test_token_missing },
                 { "/credentials/priority", test_priority },

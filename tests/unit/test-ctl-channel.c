@@ -157,6 +157,24 @@ test_failure(void)
 }
 
 static void
+test_channel_state(void)
+{
+        g_autoptr(Channel) channel = channel_new("agi://h/x");
+
+        channel_set_environment(channel, "agi_channel", "Local/1");
+        assert_reply(channel, "CHANNEL STATUS", "200 result=4\n");
+        assert_reply(channel, "ANSWER", "200 result=0\n");
+        assert_reply(channel, "CHANNEL STATUS Local/1", "200 result=6\n");
+        assert_reply(channel, "CHANNEL STATUS Local/2", "200 result=-1\n");
+        assert_reply(channel, "SET CALLERID 4711", "200 result=1\n");
+        assert_reply(channel, "GET VARIABLE CALLERID(num)", "200 result=1 (4711)\n");
+        assert_reply(channel, "HANGUP Local/2", "200 result=-1\n");
+        g_assert_false(channel_is_hung_up(channel));
+        assert_reply(channel, "HANGUP Local/1", "200 result=1\n");
+        g_assert_true(channel_is_hung_up(channel));
+}
+
+static void
 test_dead_channel(void)
 {
         g_autoptr(Channel) channel = channel_new("agi://h/x");
@@ -191,6 +209,7 @@ main(int argc, char **argv)
         g_test_add_func("/ctl-channel/database", test_database);
         g_test_add_func("/ctl-channel/wrong-commands-are-answered", test_wrong_commands);
         g_test_add_func("/ctl-channel/failure-is-not-answered", test_failure);
+        g_test_add_func("/ctl-channel/channel-has-a-state", test_channel_state);
         g_test_add_func("/ctl-channel/dead-channel-allows-little", test_dead_channel);
         g_test_add_func("/ctl-channel/nul-byte-is-not-answered", test_nul_byte);
 

@@ -124,6 +124,30 @@ test_past(Fixture *fixture, const void *data)
 }
 
 static void
+test_log_server(void)
+{
+        Fixture fixture = { 0 };
+        SyslogSettings *syslog;
+        ServerSettings *server;
+        g_autofree char *one = NULL, *two = NULL, *expected = NULL;
+
+        fixture_set_up(&fixture, NULL);
+        server = settings_get_server(fixture.settings, "out");
+        syslog = settings_add_syslog(fixture.settings, "logs");
+        syslog->credentials = g_steal_pointer(&server->credentials);
+        one = certs_get_path(fixture.certs, "one.both");
+        two = certs_get_path(fixture.certs, "two.both");
+        expected = g_strdup_printf("critical the certificate %s of [Listener in] has ended 1 day "
+                                   "ago\n"
+                                   "critical the certificate %s of [Syslog logs] has ended 1 day "
+                                   "ago\n",
+                                   one, two);
+        expiry_log(fixture.settings, MAX(fixture.listener_end, fixture.server_end) + DAY + 1);
+        g_assert_cmpstr(logged->str, ==, expected);
+        fixture_tear_down(&fixture, NULL);
+}
+
+static void
 test_without_tls(void)
 {
         Settings *settings = settings_new();
@@ -149,6 +173,7 @@ main(int argc, char **argv)
                    fixture_tear_down);
         g_test_add("/expiry/past-end-is-critical", Fixture, NULL, fixture_set_up, test_past,
                    fixture_tear_down);
+        g_test_add_func("/expiry/log-servers-have-theirs", test_log_server);
         g_test_add_func("/expiry/nothing-without-tls", test_without_tls);
 
         return g_test_run();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
 #include <string.h>
+#include <unistd.h>
 
 #include <glib/gstdio.h>
 
@@ -383,6 +384,37 @@ test_missing_file(Fixture *fixture, const void *data)
 }
 
 static void
+test_too_large_a_file(Fixture *fixture, const void *data)
+{
+        g_autoptr(Settings) settings = NULL;
+
+        write_main(fixture, REST);
+        g_assert_cmpint(truncate(fixture->file, 16 * 1024 * 1024 + 1), ==, 0);
+        settings = settings_file_load(fixture->file, fixture->problems);
+        g_assert_null(settings);
+        assert_problem(fixture, 0, "%s: The file can't be read: File too large", fixture->file);
+}
+
+static void
+test_file_for_drop_ins(Fixture *fixture, const void *data)
+{
+        g_autofree char *printed = NULL;
+
+        write_main(fixture, REST);
+        g_assert_cmpint(g_rmdir(fixture->drop_ins), ==, 0);
+        g_assert_true(g_file_set_contents(fixture->drop_ins, "", 0, NULL));
+        g_assert_null(settings_file_load(fixture->file, fixture->problems));
+        g_assert_cmpint(g_unlink(fixture->drop_ins), ==, 0);
+        g_assert_cmpint(g_mkdir(fixture->drop_ins, 0700), ==, 0);
+
+        /* GLib's words, with whatever quotes it takes. */
+        g_assert_cmpuint(fixture->problems->len, ==, 1);
+        printed = settings_problem_print(fixture->problems->pdata[0]);
+        g_assert_true(g_str_has_prefix(printed, fixture->drop_ins));
+        g_assert_true(g_str_has_suffix(printed, ": Not a directory"));
+}
+
+static void
 test_folder_for_file(Fixture *fixture, const void *data)
 {
         g_autofree char *folder = g_build_filename(fixture->drop_ins, "x.conf", NULL);
@@ -627,7 +659,9 @@ static const struct {
         { "problem-names-its-drop-in", test_problem_names_its_drop_in },
         { "overridden-value-is-not-looked-at", test_overridden_value_is_not_looked_at },
         { "missing-file", test_missing_file },
+        { "too-large-a-file", test_too_large_a_file },
         { "folder-for-file", test_folder_for_file },
+        { "file-for-drop-ins", test_file_for_drop_ins },
         { "built-in", test_built_in },
         { "built-in-is-what-is-installed", test_built_in_is_what_is_installed },
         { "built-in-takes-drop-ins", test_built_in_takes_drop_ins },

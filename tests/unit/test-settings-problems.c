@@ -15,6 +15,10 @@
 #define ROUTE    "[Route rest]\nPath=*\nAnswer=a\n[Answer a]\n"
 #define REST     LISTENER ROUTE
 
+#define PIN "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+#define ESCAPE "A backslash that escapes nothing: write \\\\ for one, or \\s, \\t, \\n, \\r\n"
+
 typedef struct Case {
         const char *name;
         const char *text;
@@ -194,6 +198,27 @@ static const Case cases[] = {
           "\\n, \\r\n"
           "10: [Answer a] Commands=: A backslash that escapes nothing: write \\\\ for one, \\; for "
           "a semicolon, or \\s\n" },
+        { "bad-escape-in-every-kind",
+          "[Proxy]\nThreads=\\2\n[Syslog a]\nAddress=\\h\nHostname=\\h\n"
+          "[Server s]\nAddress=\\h\n" REST "[Route q]\nPath=q\nServers=\\q\n",
+          "2: [Proxy] Threads=: " ESCAPE "4: [Syslog a] Address=: " ESCAPE
+          "5: [Syslog a] Hostname=: " ESCAPE "6: warning: [Server s]: No route uses it\n"
+          "7: [Server s] Address=: " ESCAPE "16: [Route q] Servers=: " ESCAPE },
+        { "address-of-a-server", "[Server s]\nAddress=h:0\n" REST,
+          "1: warning: [Server s]: No route uses it\n"
+          "2: [Server s] Address=: Port '0' is not a number from 1 to 65535\n" },
+        { "tls-keys-without-effect",
+          "[Listener x]\nListen=127.0.0.1:5\nTLS=yes\nClientCA=/ca\nCRL=/crl\n"
+          "[Server s]\nAddress=h\nTLS=yes\nTLSPin=sha256:" PIN "\nCRL=/crl\nPrivateKey=/key\n"
+          "[Route s]\nPath=s\nServers=s\n" REST,
+          "3: [Listener x] TLS=: TLS=yes needs Certificate=, and PrivateKey= unless the key is in "
+          "the same file\n"
+          "4: warning: [Listener x] ClientCA=: No client is asked for a certificate: write "
+          "ClientCertificate=required or optional\n"
+          "5: warning: [Listener x] CRL=: No client is asked for a certificate, so it has no "
+          "effect\n"
+          "10: warning: [Server s] CRL=: Without CAFile= only TLSPin= counts, so it has no effect\n"
+          "11: [Server s] PrivateKey=: The key of no certificate: write Certificate= too\n" },
         { "listen-on-a-name", "[Listener x]\nListen=localhost:5;127.0.0.1:9;example.com\n" ROUTE,
           "2: [Listener x] Listen=: 'localhost:5' is a name. Write an address to listen on, as "
           "127.0.0.1:5, [::1]:5, 0.0.0.0 or [::] for all, or unix:/PATH\n"
