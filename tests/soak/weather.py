@@ -118,17 +118,17 @@ class Weather:
             server.live_again()
 
     def _disturb_proxy(self):
-        todo = []
+        due = []
         while self._wait(0.5, 1.0):
             if self.upgrades and self.world.elapsed() > self.upgrades[0]:
                 self.upgrades.pop(0)
                 self.world.upgrade()
                 self.counts['upgrades'] += 1
                 continue
-            if not todo:
-                todo = [self._reload, self._reload_badly, self._flap_log]
-                self.random.shuffle(todo)
-            todo.pop()()
+            if not due:
+                due = [self._reload, self._reload_badly, self._flap_log]
+                self.random.shuffle(due)
+            due.pop()()
 
     def _reload(self):
         self.counts['reloads'] += 1
