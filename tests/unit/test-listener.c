@@ -64,7 +64,7 @@ test_left_behind_is_replaced(Fixture *fixture, const void *data)
 {
         g_autoptr(GError) error = NULL;
         g_autoptr(Listener) listener = NULL;
-        fd_auto int old = make_socket(fixture);
+        G_GNUC_UNUSED fd_auto int old = make_socket(fixture);
 
         /* As when a process is killed: the file is there, and nobody behind it. */
         fd_clear(&old);
@@ -82,7 +82,7 @@ test_in_use_is_left(Fixture *fixture, const void *data)
 {
         g_autoptr(GError) error = NULL;
         g_autoptr(Listener) listener = NULL;
-        fd_auto int old = make_socket(fixture);
+        G_GNUC_UNUSED fd_auto int old = make_socket(fixture);
 
         listener = listener_bind(fixture->endpoint, &error);
         g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);

@@ -56,7 +56,7 @@ test_no_memory(void)
 {
         text_auto GString text = { 0 };
 
-        g_assert_false(text_open(&text, G_MAXSIZE / 2));
+        g_assert_false(text_open(&text, G_MAXSIZE / 4));
         g_assert_null(text.str);
 }
 
