@@ -120,10 +120,25 @@ read_descriptor(GKeyFile *file, const char *key, GHashTable *seen, int *fd, GErr
         return check_descriptor(seen, *fd, error);
 }
 
+/* NULL with @error set. What ends in a backslash GLib gives with an error. */
+static char *
+read_text(GKeyFile *file, const char *group, const char *key, GError **error)
+{
+        g_autoptr(GError) own = NULL;
+        g_autofree char *text = g_key_file_get_string(file, group, key, &own);
+
+        if (own) {
+                g_propagate_error(error, g_steal_pointer(&own));
+                return NULL;
+        }
+
+        return g_steal_pointer(&text);
+}
+
 static bool
 read_secret(Handover *handover, GKeyFile *file, GError **error)
 {
-        g_autofree char *base64 = g_key_file_get_string(file, GROUP, "TicketSecret", error);
+        g_autofree char *base64 = read_text(file, GROUP, "TicketSecret", error);
         guchar *secret;
         gsize size = 0;
 
@@ -147,7 +162,7 @@ read_socket(Handover *handover, GKeyFile *file, const char *group, GHashTable *s
                 return false;
 
         if (g_key_file_get_boolean(file, group, "Passed", NULL)) {
-                name = g_key_file_get_string(file, group, "Name", error);
+                name = read_text(file, group, "Name", error);
                 if (!name)
                         return false;
         }
