@@ -23,7 +23,7 @@ LOG_HOST = '127.66.0.2'
 
 def find_programs(build):
     """The folder of the bench tools; the program under test goes to where the harness looks."""
-    build = pathlib.Path(build)
+    build = pathlib.Path(build).resolve()
     os.environ.setdefault('AGITATOR', str(build / 'src' / 'agitator'))
     tools = pathlib.Path(os.environ.get('AGITATOR_BENCH_TOOLS') or build / 'tests' / 'bench')
     for program in (os.environ['AGITATOR'], tools / 'bench-load', tools / 'bench-server'):
