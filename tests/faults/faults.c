@@ -93,7 +93,7 @@ static struct {
 /* The system's function of that name. */
 #define REAL(name)                                                                                 \
         ({                                                                                         \
-                static __typeof__(&name) real;                                                     \
+                static __typeof__(&(name)) real;                                                   \
                 if (!real)                                                                         \
                         *(void **)(&real) = dlsym(RTLD_NEXT, #name);                               \
                 real;                                                                              \
@@ -102,7 +102,8 @@ static struct {
 __attribute__((constructor)) static void
 faults_open(void)
 {
-        const char *path = getenv("AGITATOR_FAULTS");
+        const char *path =
+                getenv("AGITATOR_FAULTS"); /* NOLINT(concurrency-mt-unsafe): no threads yet */
         int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
         void *memory;
 
@@ -392,9 +393,12 @@ g_try_realloc(gpointer memory, gsize size)
 
 /* glibc's, under names that need no dlsym(), which allocates itself. A sanitizer in the program has
  * its own ahead of all these. */
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): that is what they are. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *memory, size_t size);
+
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* GMP ends the process when it gets no memory, and GnuTLS 3.7 crashes at some of its own calls;
  * neither can be helped from outside. */

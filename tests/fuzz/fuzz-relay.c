@@ -585,7 +585,7 @@ static void
 pair_play(Pair *pair, const char *piece, size_t size)
 {
         Model *model = &pair->model;
-        char what = size > 0 ? piece[0] : '\0';
+        char what = (char)(size > 0 ? piece[0] : '\0');
         const char *rest = piece + 1;
         size_t n = size > 0 ? size - 1 : 0;
         size_t window = n > 0 && rest[0] != '9' ? (uint8_t)rest[0] & 15 : SIZE_MAX;

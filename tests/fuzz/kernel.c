@@ -18,6 +18,8 @@
 static Kernel kernel;
 
 /* The linker's names: __wrap_f is called in place of f, which __real_f still is. */
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the linker wants them so.
+ */
 int __real_close(int fd);
 int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
 int __real_ioctl(int fd, unsigned long request, void *argument);
@@ -37,6 +39,8 @@ int __wrap_epoll_create1(int flags);
 int __wrap_epoll_ctl(int set, int operation, int fd, struct epoll_event *event);
 int __wrap_epoll_wait(int set, struct epoll_event *events, int max, int timeout);
 gint64 __wrap_g_get_monotonic_time(void);
+
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 Kernel *
 kernel_get(void)
