@@ -294,7 +294,8 @@ test_asynchronous_calls_answer(Fixture *fixture, const void *data)
         }
 }
 
-/* A turn must not be the cause of the next one: then the thread would never sleep. */
+/* A turn must not be the cause of the next one: then the thread would never sleep. The event has
+ * one, the deadline one for each level that it moves down: how many depends on the time of day. */
 static void
 test_idle_loop_sleeps(Fixture *fixture, const void *data)
 {
@@ -303,7 +304,7 @@ test_idle_loop_sleeps(Fixture *fixture, const void *data)
         set_ready(fixture->fds[0]);
         deadline_start(&fixture->deadlines[0], fixture->loop, 100 * 1000, quit, fixture);
         loop_run(fixture->loop);
-        g_assert_cmpuint(fixture->turns, <=, 3);
+        g_assert_cmpuint(fixture->turns, <=, 1 + WHEEL_LEVELS);
 }
 
 static void
