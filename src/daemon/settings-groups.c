@@ -149,14 +149,37 @@ groups_take_header(SettingsGroups *groups, const SettingsLine *line, GPtrArray *
 }
 
 static void
+offer_keys(Nearest *nearest, const SettingsKind *kind)
+{
+        for (size_t i = 0; i < kind->n_keys; i++)
+                nearest_offer(nearest, kind->keys[i].name);
+}
+
+static char *
+list_keys(const SettingsKind *kind)
+{
+        GString *list = g_string_new(NULL);
+
+        for (size_t i = 0; i < kind->n_keys; i++)
+                g_string_append_printf(list, "%s%s=",
+                                       i == 0                  ? ""
+                                       : i == kind->n_keys - 1 ? " and "
+                                                               : ", ",
+                                       kind->keys[i].name);
+
+        return g_string_free(list, FALSE);
+}
+
+static void
 report_unknown_key(const SettingsGroup *group, const SettingsLine *line, GPtrArray *problems)
 {
         SettingsPlace place = settings_line_get_place(line);
+        const SettingsKind *owner = NULL;
+        g_autofree char *keys = NULL;
         Nearest nearest;
 
         nearest_init(&nearest, line->key);
-        for (size_t i = 0; i < group->kind->n_keys; i++)
-                nearest_offer(&nearest, group->kind->keys[i].name);
+        offer_keys(&nearest, group->kind);
         if (nearest.best) {
                 settings_problem_error(problems, &place, "Unknown key; did you mean %s=?",
                                        nearest.best);
@@ -164,16 +187,21 @@ report_unknown_key(const SettingsGroup *group, const SettingsLine *line, GPtrArr
         }
 
         for (SettingsKindId id = 0; id < SETTINGS_KINDS; id++) {
-                const SettingsKind *kind = settings_kind_get(id);
+                const char *before = nearest.best;
 
-                if (settings_kind_find_key(kind, line->key) == kind->n_keys)
-                        continue;
-                settings_problem_error(problems, &place, "Unknown key here: it belongs in [%s%s]",
-                                       kind->name, kind->is_named ? " NAME" : "");
+                offer_keys(&nearest, settings_kind_get(id));
+                if (nearest.best != before)
+                        owner = settings_kind_get(id);
+        }
+        if (owner) {
+                settings_problem_error(problems, &place, "Unknown key here: %s= belongs in [%s%s]",
+                                       nearest.best, owner->name, owner->is_named ? " NAME" : "");
                 return;
         }
 
-        settings_problem_error(problems, &place, "Unknown key");
+        keys = list_keys(group->kind);
+        settings_problem_error(problems, &place, "Unknown key. [%s] can have %s", group->title,
+                               keys);
 }
 
 static void

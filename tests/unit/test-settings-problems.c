@@ -118,12 +118,14 @@ static const Case cases[] = {
           "'_' and '-', at most 64 of them\n"
           "4: [Answer:x]: Write [Answer NAME]: one blank, and a name of letters, digits, '.', '_' "
           "and '-', at most 64 of them\n" },
-        { "unknown-key-names-nearest", "[Proxy]\nmaxsessions=2\n" REST "Pth=y\n",
+        { "unknown-key-names-nearest", "[Proxy]\nmaxsessions=2\n" REST "Pth=y\nColour=red\n",
           "2: [Proxy] maxsessions=: Unknown key; did you mean MaxSessions=?\n"
-          "9: [Answer a] Pth=: Unknown key\n" },
+          "9: [Answer a] Pth=: Unknown key here: Path= belongs in [Route NAME]\n"
+          "10: [Answer a] Colour=: Unknown key. [Answer a] can have Commands= and "
+          "Result=\n" },
         { "key-of-another-group", REST "StopTimeout=3s\nWeight=2\n",
-          "7: [Answer a] StopTimeout=: Unknown key here: it belongs in [Proxy]\n"
-          "8: [Answer a] Weight=: Unknown key here: it belongs in [Server NAME]\n" },
+          "7: [Answer a] StopTimeout=: Unknown key here: StopTimeout= belongs in [Proxy]\n"
+          "8: [Answer a] Weight=: Unknown key here: Weight= belongs in [Server NAME]\n" },
 
         /* Values. */
         { "yes-or-no", "[Proxy]\nForwardedFor=maybe\nRewriteHost=YES\nReportStatus=\n" REST,
