@@ -150,11 +150,14 @@ class Proxy:
 
     def wait_ready(self, start=0):
         try:
-            return self.notices.wait(lambda line: line == 'READY=1', 'READY=1', start)
+            place = self.notices.wait(lambda line: line == 'READY=1', 'READY=1', start)
         except AssertionError:
             self.process.kill()
             self.reader.join(TIMEOUT)
             raise AssertionError('never READY=1; the log:\n' + self.log_text()) from None
+        # It has its descriptors only when it has done what comes after that message, too.
+        wait_until(lambda: self.main_thread_state() not in 'RD', 'the main thread to have done all')
+        return place
 
     def wait_notice(self, pattern, start=0):
         """The first notice that `pattern` matches, such as a STATUS=."""
@@ -252,6 +255,15 @@ class Proxy:
         with open('/proc/%d/stat' % self.process.pid, encoding='ascii') as file:
             fields = file.read().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def main_thread_state(self):
+        """A letter of proc(5); X when there is no such process."""
+        try:
+            with open('/proc/%d/task/%d/stat' % (self.process.pid, self.process.pid),
+                      encoding='ascii') as file:
+                return file.read().rpartition(')')[2].split()[0]
+        except FileNotFoundError:
+            return 'X'
 
     def descriptors(self):
         return len(os.listdir('/proc/%d/fd' % self.process.pid))
