@@ -247,7 +247,7 @@ class Upgrade(IntegrationTest):
         Adopted.adopt_all()
         self.start_replaceable()
         started = self.make_path('started')
-        self.replace("#!/bin/sh\ntrap '' TERM\necho $$ >%s\nsleep 300 </dev/null\n" % started)
+        self.replace("#!/bin/sh\ntrap '' TERM\necho $$ >%s\nexec sleep 300 </dev/null\n" % started)
         self.assert_upgrade_fails('not ready within 15 s')
         with open(started, encoding='ascii') as file:
             hung = Adopted(int(file.read()))
