@@ -60,10 +60,14 @@ record_priority(GLogLevelFlags level)
                                                                   : "7";
 }
 
+/* A count is of the kind of what it counts. */
 static LogKind
 record_find_kind(const LogRecord *record)
 {
         const GLogField *id = log_field_find(record->fields, record->n_fields, "MESSAGE_ID");
+
+        if (id && strcmp(id->value, LOG_ID_REPEATED) == 0)
+                id = log_field_find(record->fields, record->n_fields, "AGITATOR_REPEATED_ID");
 
         return !id                                             ? LOG_KIND_EVENT
                : strcmp(id->value, LOG_ID_SESSION) == 0        ? LOG_KIND_SESSION

@@ -328,8 +328,8 @@ log_gather(void)
                                                 &until);
 }
 
-/* On the log thread: logs how many records were one too many of their subjects, where the time for
- * that has come, or with @all in any case. False when there is no such count. */
+/* Logs how many records were one too many of their subjects, where the time for that has come, or
+ * with @all in any case. False when there is no such count. */
 static bool
 log_push_counts(bool all)
 {
@@ -342,6 +342,12 @@ log_push_counts(bool all)
         }
 
         return any;
+}
+
+void
+log_flush_counts(void)
+{
+        log_push_counts(true);
 }
 
 static void *

@@ -75,6 +75,10 @@ void log_event(GLogLevelFlags level,
 /* Counts records that could not even be made, for want of memory, among those that were dropped. */
 void log_count_dropped(size_t n);
 
+/* Logs the counts of what was one too many of its subject now, rather than at the end of their
+ * intervals: before log_set_tap() takes away what should still have them. Any thread. */
+void log_flush_counts(void);
+
 /* Logs at debug level, whatever level is in force. Any thread. */
 void log_debug_always(const GLogField *fields, size_t n_fields);
 

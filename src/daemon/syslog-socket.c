@@ -109,10 +109,12 @@ syslog_socket_is_reset(int fd)
 }
 
 char *
-syslog_socket_get_hostname(void)
+syslog_socket_get_hostname(const char *configured)
 {
         char name[256] = { 0 };
 
+        if (configured && *configured)
+                return g_strdup(configured);
         if (gethostname(name, sizeof(name) - 1) < 0 || !*name)
                 return g_strdup("-");
 

@@ -34,5 +34,6 @@ bool syslog_socket_is_dead(int fd);
 /* True when the connection was reset, by either side. */
 bool syslog_socket_is_reset(int fd);
 
-/* What this host is called, in graphic ASCII characters; to be freed. */
-char *syslog_socket_get_hostname(void);
+/* @configured, or if that is NULL or empty what this host is called, in graphic ASCII characters;
+ * to be freed. */
+char *syslog_socket_get_hostname(const char *configured);

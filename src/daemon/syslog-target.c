@@ -327,12 +327,9 @@ target_break(SyslogTarget *target, StreamResult result)
 static void
 target_begin(SyslogTarget *target)
 {
-        const char *hostname = target->own->hostname;
-
         /* Who we are may change; a new connection is a good time to look. */
         g_free(target->hostname);
-        target->hostname =
-                hostname && *hostname ? g_strdup(hostname) : syslog_socket_get_hostname();
+        target->hostname = syslog_socket_get_hostname(target->own->hostname);
         target->state = TARGET_TRYING;
         syslog_link_begin(&target->link, target->own);
 }
@@ -580,6 +577,8 @@ syslog_target_update(SyslogTarget *target)
         pthread_mutex_unlock(target->lock);
 
         target->link.own = target->own;
+        g_free(target->hostname);
+        target->hostname = syslog_socket_get_hostname(target->own->hostname);
         if (!before)
                 target_go_on(target);
         else if (!syslog_settings_lead_to_the_same(before, target->own) ||

@@ -235,6 +235,7 @@ syslog_free(Syslog *syslog)
                 return;
 
         if (syslog->has_thread) {
+                log_flush_counts();
                 log_set_tap(NULL, NULL, 0);
                 pthread_mutex_lock(&syslog->lock);
                 g_ptr_array_extend_and_steal(syslog->leaving, g_steal_pointer(&syslog->targets));

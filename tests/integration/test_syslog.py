@@ -184,6 +184,26 @@ class Records(SyslogTest):
         self.assertEqual(kinds(warnings), ['session-failed'])
         self.assertFalse([line for line in self.proxy.log.items if 'session ' in line])
 
+    def test_counts_go_where_what_they_count_goes(self):
+        """Those of an interval that has not ended at the stop, too."""
+        failed, events = self.tcp(), self.tcp()
+        self.start_proxy(ANSWER.replace('Path=*', 'Path=x'),
+                         syslog_group('failed', 'tcp:127.0.0.1:%d' % failed.port,
+                                      'Sessions=failed', 'Events=no'),
+                         syslog_group('events', 'tcp:127.0.0.1:%d' % events.port, 'Sessions=none'),
+                         log=['Sessions=none', 'RateLimitBurst=2', 'RateLimitInterval=1h'])
+        for _ in range(5):
+            self.assert_refused(self.call('agi://h/nosuch'), 'NOROUTE')
+        self.proxy.stop()
+        events.wait_text('^stopped')
+        count = failed.wait_text('^3 more within')
+        self.assertEqual([message.msgid for message in failed.messages.items],
+                         ['session-failed', 'session-failed', 'repeated'])
+        self.assertIn('NOROUTE', count.text)
+        self.assertEqual([message.msgid for message in events.messages.items],
+                         ['ready', 'stopping', 'stopped'])
+        self.assertFalse([line for line in self.proxy.log.items if ' more within ' in line])
+
     def test_a_server_may_have_more_than_the_log(self):
         server = self.tcp()
         self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port, 'Level=debug'),
@@ -473,6 +493,15 @@ class Life(SyslogTest):
         self.proxy.stop()
         server.wait_text('^stopped')
         self.assertEqual(self.numbers(server.messages.items), [0])
+        self.assertEqual(len(server.connections), 1)
+
+    def test_reload_changes_the_name_of_this_host(self):
+        server = self.tcp()
+        self.start_with(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port, 'Hostname=one'))
+        server.wait_text('^ready')
+        self.reload(syslog_group('a', 'tcp:127.0.0.1:%d' % server.port, 'Hostname=two'))
+        self.make_sessions(1)
+        self.assertEqual(server.wait_sessions(1)[0].hostname, 'two')
         self.assertEqual(len(server.connections), 1)
 
     def test_reload_takes_the_last_one_away(self):
