@@ -479,6 +479,7 @@ daemon_on_left(void *data)
                 if (!daemon->is_stopping)
                         daemon_stop(daemon);
                 daemon_cut(daemon);
+                daemon_check_end(daemon);
                 return;
         }
 
@@ -561,6 +562,7 @@ static void
 daemon_take_service(Daemon *daemon)
 {
         daemon->has_service = true;
+        daemon->stop_signals = 0; /* the one of before may come twice */
         notify_set_silent(false);
         daemon_open_control(daemon);
         notify_watchdog();
@@ -686,14 +688,10 @@ daemon_run(const char *config)
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
         control_queue_init(&daemon.reloaders);
         control_queue_init(&daemon.upgraders);
-        if (daemon_init(&daemon, &error)) {
+        if (daemon_init(&daemon, &error))
                 g_main_loop_run(daemon.loop);
-        } else {
-                g_critical("can't start: %s", error->message);
-                if (daemon.predecessor)
-                        predecessor_send(daemon.predecessor, HANDOVER_FAILED, error->message);
-                daemon.status = EXIT_FAILURE;
-        }
+        else
+                daemon_fail(&daemon, g_strdup(error->message), EXIT_FAILURE);
         daemon_clear(&daemon);
 
         return daemon.status;
