@@ -7,6 +7,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <glib/gi18n.h>
 
@@ -16,6 +17,8 @@
 #include "daemon/options.h"
 #include "daemon/settings-file.h"
 #include "proxy/settings.h"
+
+#define SERVICE_CREDENTIALS "/run/credentials/agitator.service"
 
 /* Reads the configuration for a person to see: every problem to standard error, @text, if there is
  * any, to standard output. */
@@ -54,6 +57,14 @@ dump_config(const char *path)
         return report(problems, text != NULL, text);
 }
 
+/* Names without a '/' are systemd's credentials: a person means those that the service has. */
+static void
+find_credentials(void)
+{
+        if (access(SERVICE_CREDENTIALS, X_OK) == 0)
+                g_setenv("CREDENTIALS_DIRECTORY", SERVICE_CREDENTIALS, false);
+}
+
 /* GLib keeps its words for each error once they were asked for, which takes memory the first time:
  * a shortage of that is no time to ask. */
 static void
@@ -79,9 +90,11 @@ run(const Options *options)
                 log_stop();
                 break;
         case OPTIONS_CHECK_CONFIG:
+                find_credentials();
                 status = check_config(options->config);
                 break;
         case OPTIONS_DUMP_CONFIG:
+                find_credentials();
                 status = dump_config(options->config);
                 break;
         case OPTIONS_VERSION:

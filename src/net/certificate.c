@@ -80,7 +80,8 @@ certificate_get_file(const char *where, CredentialsError code, GError **error)
         if (!strchr(where, '/') && !folder) {
                 g_set_error(error, CREDENTIALS_ERROR, (int)code,
                             "'%s' has no '/', so it names a credential, and systemd passes none "
-                            "(LoadCredential=)",
+                            "(LoadCredential=), or not to whoever checks this: root finds those of "
+                            "the running service",
                             where);
                 return NULL;
         }

@@ -93,6 +93,10 @@ class Keys(ServiceTest):
         self.service.write_config(*self.rules, self.tls_listener(*lines, 'PrivateKey=key.pem'))
         self.service.start()
         self.assert_success(self.call_tls(self.ca))
+        self.machine.run('agitator', '--check-config')  # as root
+        said = self.machine.run('setpriv', '--reuid=agitator', '--clear-groups', 'agitator',
+                                '--check-config', check=False)
+        self.assertRegex(said.stderr, r"PrivateKey=: 'key\.pem' .* names a credential")
         self.assertEqual(self.service.reload().returncode, 0)
         self.assert_success(self.call_tls(self.ca))
 
