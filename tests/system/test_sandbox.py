@@ -94,7 +94,7 @@ class Keys(ServiceTest):
         self.service.start()
         self.assert_success(self.call_tls(self.ca))
         self.machine.run('agitator', '--check-config')  # as root
-        said = self.machine.run('setpriv', '--reuid=agitator', '--clear-groups', 'agitator',
+        said = self.machine.run('setpriv', '--reuid=nobody', '--clear-groups', 'agitator',
                                 '--check-config', check=False)
         self.assertRegex(said.stderr, r"PrivateKey=: 'key\.pem' .* names a credential")
         self.assertEqual(self.service.reload().returncode, 0)
