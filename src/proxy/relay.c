@@ -518,7 +518,9 @@ relay_awaits_command(const Relay *relay)
 bool
 relay_is_half_ended(const Relay *relay)
 {
-        return relay->to_server.ended || (relay->to_client.ended && !relay_is_client_busy(relay));
+        /* What went out unseen may be a command that it executes. */
+        return relay->to_server.ended ||
+               (relay->to_client.ended && !relay_is_client_busy(relay) && !relay->has_unseen);
 }
 
 gint64

@@ -128,7 +128,8 @@ bool relay_awaits_command(const Relay *relay);
 bool relay_is_half_ended(const Relay *relay);
 
 /* When nothing has been heard for too long. A side whose other one has ended, and that is not
- * executing anything, has RELAY_END_TIMEOUT to end too: no call depends on it any more. */
+ * executing anything, has RELAY_END_TIMEOUT to end too: no call depends on it any more. A client
+ * that was given bytes unseen may be executing one of them for as long as it likes. */
 #define RELAY_END_TIMEOUT (60 * G_TIME_SPAN_SECOND)
 
 typedef enum RelayTimeout {

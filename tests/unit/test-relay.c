@@ -315,6 +315,34 @@ test_half_ended_session_ends(Fixture *fixture, const void *data)
                         RELAY_UNENDED);
 }
 
+/* What the server had said before its end may be a command that takes hours. */
+static void
+test_last_words_may_be_executed(Fixture *fixture, const void *data)
+{
+        Relay *relay = &fixture->relay;
+
+        server_says(fixture, data);
+        shutdown(fixture->server_fd, SHUT_WR);
+        run(fixture);
+        client_says(fixture, "200 result=0\n");
+        g_assert_false(relay_is_half_ended(relay));
+        relay_check_time(relay, fixture->now + RELAY_KEEPALIVE_AFTER);
+        g_assert_cmpint(relay_check_time(relay, fixture->now + RELAY_END_TIMEOUT), ==,
+                        RELAY_IN_TIME);
+}
+
+static void
+test_second_command_before_the_end(Fixture *fixture, const void *data)
+{
+        test_last_words_may_be_executed(fixture, "NOOP\nEXEC Dial SIP/x\n");
+}
+
+static void
+test_part_of_a_command_before_the_end(Fixture *fixture, const void *data)
+{
+        test_last_words_may_be_executed(fixture, "NOOP\nEXEC Dial SIP/x");
+}
+
 static void
 test_failure_is_not_glued_to_a_partial_line(Fixture *fixture, const void *data)
 {
@@ -463,6 +491,8 @@ main(int argc, char **argv)
         ADD("reset-after-the-hangup-is-an-end", lines, test_reset_after_the_hangup_is_an_end);
         ADD("silence-is-noticed", timed, test_silence_is_noticed);
         ADD("half-ended-session-ends", lines, test_half_ended_session_ends);
+        ADD("second-command-before-the-end", lines, test_second_command_before_the_end);
+        ADD("part-of-a-command-before-the-end", lines, test_part_of_a_command_before_the_end);
         ADD("failure-is-not-glued", bytes, test_failure_is_not_glued_to_a_partial_line);
         ADD("failed-server-resets", resets, test_failed_server_resets);
         ADD("server-that-ended-does-not-fail", lines, test_server_that_ended_does_not_fail);
