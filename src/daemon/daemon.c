@@ -244,7 +244,6 @@ daemon_on_names(void *data)
                 return;
         }
 
-        names_publish(daemon->next_names, proxy_get_settings(daemon->proxy));
         names_free(daemon->names);
         daemon->names = g_steal_pointer(&daemon->next_names);
 
@@ -275,7 +274,8 @@ daemon_begin(Daemon *daemon)
                 return;
         }
 
-        daemon->next_names = names_new(daemon->next, NAMES_LIMIT, daemon_on_names, daemon);
+        daemon->next_names = names_new(daemon->next, proxy_get_settings(daemon->proxy), NAMES_LIMIT,
+                                       daemon_on_names, daemon);
 }
 
 static gboolean

@@ -18,16 +18,14 @@
 
 typedef struct Name {
         Names *names;
-        const ServerSettings *server;
-        AddressList *addresses; /* the last good answer */
-        bool failed;            /* the last time; so that only a change is logged */
+        ServerSettings *server;
+        bool failed; /* the last time; so that only a change is logged */
         bool is_awaited;
 } Name;
 
 struct Names {
         Settings *settings;
         GPtrArray *items; /* of Name */
-        bool published;
         unsigned pending; /* how many are awaited */
         unsigned repeats; /* how often those were begun once more */
         GCancellable *cancellable;
@@ -86,12 +84,8 @@ name_on_result(AddressList *addresses, const GError *error, void *data)
                 return; /* it was begun more than once */
         name->is_awaited = false;
 
-        if (addresses) {
-                address_list_unref(name->addresses);
-                name->addresses = address_list_ref(addresses);
-                if (names->published)
-                        server_set_addresses(name->server->server, addresses);
-        }
+        if (addresses)
+                server_settings_set_addresses(name->server, addresses);
         /* Only now, for who reads it expects the next call to get there. */
         name_note_result(name, error);
 
@@ -156,76 +150,59 @@ names_start_timer(Names *names)
         names->timer = g_timeout_add((guint)interval, names_on_timer, names);
 }
 
+/* A server whose host is another one now has nothing from its old one. */
 static void
-name_free(Name *name)
+server_begin_with_old(ServerSettings *server, const Settings *old)
 {
-        address_list_unref(name->addresses);
-        g_free(name);
+        ServerSettings *before = old ? settings_get_server(old, server->name) : NULL;
+        g_autoptr(AddressList) addresses = NULL;
+
+        if (!before || g_strcmp0(before->endpoint->authority, server->endpoint->authority) != 0)
+                return;
+
+        addresses = server_settings_get_addresses(before);
+        server_settings_set_addresses(server, addresses);
+}
+
+static void
+names_add(Names *names, ServerSettings *server, const Settings *old)
+{
+        Address address;
+        Name *name;
+
+        if (endpoint_get_address(server->endpoint, &address)) {
+                g_autoptr(AddressList) addresses = address_list_new(&address, 1);
+
+                server_settings_set_addresses(server, addresses);
+                return;
+        }
+
+        server_begin_with_old(server, old);
+        name = g_new0(Name, 1);
+        name->names = names;
+        name->server = server;
+        g_ptr_array_add(names->items, name);
 }
 
 Names *
-names_new(Settings *settings, gint64 limit, NamesFunc first_done, void *data)
+names_new(Settings *settings, const Settings *old, gint64 limit, NamesFunc first_done, void *data)
 {
         Names *names = g_new0(Names, 1);
 
         names->settings = settings_ref(settings);
-        names->items = g_ptr_array_new_with_free_func((GDestroyNotify)name_free);
+        names->items = g_ptr_array_new_with_free_func(g_free);
         names->cancellable = g_cancellable_new();
         names->first_done = first_done;
         names->data = data;
 
-        for (unsigned i = 0; i < settings->servers->len; i++) {
-                const ServerSettings *server = settings->servers->pdata[i];
-                Address address;
-                Name *name;
-
-                if (endpoint_get_address(server->endpoint, &address))
-                        continue;
-
-                name = g_new0(Name, 1);
-                name->names = names;
-                name->server = server;
-                g_ptr_array_add(names->items, name);
-        }
+        for (unsigned i = 0; i < settings->servers->len; i++)
+                names_add(names, settings->servers->pdata[i], old);
 
         names->limit = g_timeout_add(names->items->len > 0 ? (guint)(limit / 1000) : 0,
                                      names_on_limit, names);
         names_look_up(names);
 
         return names;
-}
-
-/* A server whose host is another one now has nothing from its old one. */
-static bool
-is_same_host(const ServerSettings *server, const Settings *old)
-{
-        const ServerSettings *before = old ? settings_get_server(old, server->name) : NULL;
-
-        return before && g_strcmp0(before->endpoint->authority, server->endpoint->authority) == 0;
-}
-
-void
-names_publish(Names *names, const Settings *old)
-{
-        names->published = true;
-
-        for (unsigned i = 0; i < names->settings->servers->len; i++) {
-                const ServerSettings *server = names->settings->servers->pdata[i];
-                Address address;
-
-                if (endpoint_get_address(server->endpoint, &address)) {
-                        g_autoptr(AddressList) addresses = address_list_new(&address, 1);
-
-                        server_set_addresses(server->server, addresses);
-                }
-        }
-
-        for (unsigned i = 0; i < names->items->len; i++) {
-                Name *name = names->items->pdata[i];
-
-                if (name->addresses || !is_same_host(name->server, old))
-                        server_set_addresses(name->server->server, name->addresses);
-        }
 }
 
 void

@@ -8,7 +8,7 @@
 /*
  * Keeps the addresses of all servers of one snapshot of the settings up to date: the literal ones,
  * and names by looking them up at the start and every ResolveInterval=. When a look-up fails, the
- * last good answer stays. Main thread.
+ * last good answer stays. Main thread; nothing here waits.
  */
 
 typedef struct Names Names;
@@ -16,13 +16,14 @@ typedef struct Names Names;
 typedef void (*NamesFunc)(void *data);
 
 /* Begins to look names up. @first_done is called once, from the main loop, when every name has been
- * looked up once, or after
- * @limit microseconds, whichever comes first. @settings have been finished; refs them. */
-Names *names_new(Settings *settings, gint64 limit, NamesFunc first_done, void *data);
-
-/* From now on what was and will be found is where the servers are dialed. @old: the settings that
- * were in force until now; NULL when there were none. */
-void names_publish(Names *names, const Settings *old);
+ * looked up once, or after @limit microseconds, whichever comes first. @settings have been
+ * finished; refs them. @old: those in force until now, whose addresses a server of the same name
+ * and host begins with; NULL when there are none. */
+Names *names_new(Settings *settings,
+                 const Settings *old,
+                 gint64 limit,
+                 NamesFunc first_done,
+                 void *data);
 
 /* Ends it; @first_done is not called any more. NULL is fine. */
 void names_free(Names *names);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Counters are atomics. The address list is behind a mutex that is held for a few instructions,
- * once a session; it is a pthread one because ThreadSanitizer doesn't know GLib's. The rankings are
- * behind it, too: most servers are in none.
+ * Counters are atomics. The rankings are behind a mutex, which is a pthread one because
+ * ThreadSanitizer doesn't know GLib's; most servers are in none, and never lock it.
  */
 
 #include "proxy/server.h"
@@ -22,8 +21,7 @@ typedef struct Rank {
 
 struct Server {
         pthread_mutex_t lock;
-        AddressList *addresses; /* behind the lock */
-        GArray *ranks;          /* of Rank; behind the lock */
+        GArray *ranks; /* of Rank; behind the lock */
         LedgerAccount account;
         unsigned n_ranks; /* atomic, like all below */
         int refs;
@@ -64,7 +62,6 @@ server_unref(Server *server)
                 return;
 
         pthread_mutex_destroy(&server->lock);
-        address_list_unref(server->addresses);
         g_array_unref(server->ranks);
         free(server);
 }
@@ -132,34 +129,6 @@ server_unrank(Server *server, const Ranking *ranking)
         }
         __atomic_store_n(&server->n_ranks, server->ranks->len, __ATOMIC_SEQ_CST);
         pthread_mutex_unlock(&server->lock);
-}
-
-AddressList *
-server_get_addresses(Server *server)
-{
-        AddressList *addresses;
-
-        pthread_mutex_lock(&server->lock);
-        addresses = server->addresses ? address_list_ref(server->addresses) : NULL;
-        pthread_mutex_unlock(&server->lock);
-
-        return addresses;
-}
-
-void
-server_set_addresses(Server *server, AddressList *addresses)
-{
-        AddressList *old;
-
-        if (addresses)
-                address_list_ref(addresses);
-
-        pthread_mutex_lock(&server->lock);
-        old = server->addresses;
-        server->addresses = addresses;
-        pthread_mutex_unlock(&server->lock);
-
-        address_list_unref(old);
 }
 
 bool

@@ -6,13 +6,12 @@
 
 #include <glib.h>
 
-#include "net/address.h"
 #include "proxy/ledger.h"
 
 /*
- * One FastAGI server as it lives: how many sessions it has, where its name leads, whether it could
- * be reached last time. It outlives a reload and is shared by all routes and threads; what was
- * configured about it is in ServerSettings.
+ * One FastAGI server as it lives: how many sessions it has, whether it could be reached last time.
+ * It outlives a reload and is shared by all routes and threads; what was configured about it, and
+ * where that leads, is in ServerSettings.
  */
 
 typedef struct Server Server;
@@ -42,11 +41,6 @@ void server_rank(Server *server,
                  unsigned weight,
                  unsigned max);
 void server_unrank(Server *server, const Ranking *ranking);
-
-/* Where it is; NULL while its name has not been resolved. The caller gets a reference. Any thread.
- */
-AddressList *server_get_addresses(Server *server);
-void server_set_addresses(Server *server, AddressList *addresses);
 
 /* Notes how a dial ended; true when that is news: the first failure after a success or the start,
  * or the first success after a failure. Any thread. */

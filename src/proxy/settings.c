@@ -5,7 +5,9 @@
  * caller can't make a look-up expensive by sending a path of thousands of segments.
  *
  * Once settings_finish() has run nothing here changes but the count of references and the routes'
- * turns, both atomic, and the rankings, which have locks; any thread may read the rest without one.
+ * turns, both atomic, and the rankings and the servers' addresses, which have locks; any thread may
+ * read the rest without one. The locks are pthread ones because ThreadSanitizer doesn't know
+ * GLib's.
  */
 
 #include "proxy/settings.h"
@@ -38,6 +40,8 @@ server_settings_free(void *data)
         credentials_options_clear(&server->tls_options);
         credentials_unref(server->credentials);
         server_unref(server->server);
+        pthread_mutex_destroy(&server->lock);
+        address_list_unref(server->addresses);
         g_free(server);
 }
 
@@ -213,6 +217,7 @@ settings_add_server(Settings *settings, const char *name)
         server->name = g_strdup(name);
         server->weight = 1;
         server->connect_timeout = settings->connect_timeout;
+        pthread_mutex_init(&server->lock, NULL);
         g_ptr_array_add(settings->servers, server);
         g_hash_table_insert(settings->servers_by_name, server->name, server);
 
@@ -266,6 +271,34 @@ settings_add_syslog(Settings *settings, const char *name)
         g_ptr_array_add(settings->syslogs, syslog);
 
         return syslog;
+}
+
+AddressList *
+server_settings_get_addresses(ServerSettings *server)
+{
+        AddressList *addresses;
+
+        pthread_mutex_lock(&server->lock);
+        addresses = server->addresses ? address_list_ref(server->addresses) : NULL;
+        pthread_mutex_unlock(&server->lock);
+
+        return addresses;
+}
+
+void
+server_settings_set_addresses(ServerSettings *server, AddressList *addresses)
+{
+        AddressList *old;
+
+        if (addresses)
+                address_list_ref(addresses);
+
+        pthread_mutex_lock(&server->lock);
+        old = server->addresses;
+        server->addresses = addresses;
+        pthread_mutex_unlock(&server->lock);
+
+        address_list_unref(old);
 }
 
 static bool

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -60,6 +61,8 @@ typedef struct ServerSettings {
         Credentials *credentials; /* NULL without TLS */
         bool is_debugged;         /* its sessions are logged in full */
         Server *server;           /* the live one; set by settings_finish() */
+        pthread_mutex_t lock;     /* held for a few instructions, once a session */
+        AddressList *addresses;   /* behind the lock, the one thing that changes */
 } ServerSettings;
 
 typedef struct AnswerSettings {
@@ -167,6 +170,12 @@ ServerSettings *settings_add_server(Settings *settings, const char *name);
 AnswerSettings *settings_add_answer(Settings *settings, const char *name);
 RouteSettings *settings_add_route(Settings *settings, const char *name);
 SyslogSettings *settings_add_syslog(Settings *settings, const char *name);
+
+/* Where the server is, for who has these settings: with the address that a reload gives it comes
+ * the TLS that is spoken there. NULL while its name has not been resolved. The caller gets a
+ * reference. Any thread. */
+AddressList *server_settings_get_addresses(ServerSettings *server);
+void server_settings_set_addresses(ServerSettings *server, AddressList *addresses);
 
 /* True when what leads to @a leads to @b: the same address, and the same words on its TLS. */
 bool syslog_settings_lead_to_the_same(const SyslogSettings *a, const SyslogSettings *b);

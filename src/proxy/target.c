@@ -108,7 +108,7 @@ target_try(Target *target, ServerSettings *server, gint64 now)
 
         target->server = server;
         target->end = now + MIN(server->connect_timeout, G_TIME_SPAN_DAY);
-        dial_start(&target->dial, server_get_addresses(server->server));
+        dial_start(&target->dial, server_settings_get_addresses(server));
         if (dial_get_left(&target->dial) > 0)
                 result = target_dial(target, &error);
         else

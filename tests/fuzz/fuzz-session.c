@@ -173,7 +173,7 @@ case_place_servers(Settings *settings, unsigned n_addresses)
                 }
                 list = address_list_new(addresses, n_addresses);
                 if (n_addresses > 0)
-                        server_set_addresses(server->server, list);
+                        server_settings_set_addresses(server, list);
                 if (server->max_sessions > 0)
                         server_reserve(server->server, server->max_sessions);
         }

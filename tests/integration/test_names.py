@@ -8,7 +8,8 @@ import subprocess
 import unittest
 
 from harness import tap
-from harness.case import IntegrationTest
+from harness.asterisk import environment
+from harness.case import Config, IntegrationTest, route_group, server_group, SETTLE
 from harness.connection import SilentServer
 
 NAME = 'ivr.test'
@@ -67,6 +68,28 @@ class Names(IntegrationTest):
         self.assert_refused(self.call(), 'NOSERVER')
         self.set_addresses('127.0.0.1')
         self.proxy.wait_for_log('the name has an address again')
+        self.assert_success(self.call())
+
+    def test_reload_to_a_name_without_an_address(self):
+        """Who came before it still finds the server where it was."""
+        server = self.make_server()
+        routes = [SETTLE, route_group('all', '*', 'one')]
+        self.start_proxy(server_group('one', server.address), *routes, proxy=['Threads=1'])
+        early = self.begin_call()
+        self.settle()
+        self.proxy.reload(Config(server_group('one', f'{NAME}:4573'), *routes,
+                                 proxy=['Threads=1']).text)
+        self.assert_success(early.start([environment()[100:]]))
+        self.assert_refused(self.call(), 'NOSERVER')
+
+    def test_reload_keeps_the_last_good_answer(self):
+        """The same name, which has no address at that moment."""
+        server = self.make_server()
+        self.set_addresses('127.0.0.1')
+        self.start_with_name(server.sock.getsockname()[1], proxy=['ResolveInterval=1h'])
+        self.set_addresses()
+        mark = self.proxy.reload()
+        self.proxy.wait_for_log(rf'server one: {NAME}: ', mark)
         self.assert_success(self.call())
 
     def test_last_good_answer_is_kept(self):

@@ -8,7 +8,7 @@ import signal
 import threading
 
 from harness import tap
-from harness.asterisk import environment, PretendAsterisk
+from harness.asterisk import environment
 from harness.case import Config, group, IntegrationTest, route_group, server_group
 from harness.connection import connect, is_refused
 from harness.waiting import wait_until
@@ -77,7 +77,7 @@ class Reload(IntegrationTest):
         path = self.make_path('new')
         new = group('Listener', 'new', 'Listen=unix:' + path)
         routes = [*self.groups, route_group('all', '*', 'one')]
-        early = self.begin_call(self.address)
+        early = self.begin_call()
         self.proxy.reload(Config(*routes, new).text)
         self.assert_success(self.call(address=path))
         self.assert_success(self.call())
@@ -88,12 +88,6 @@ class Reload(IntegrationTest):
         # Who came before it was removed is served.
         for client in (early, late):
             self.assert_success(client.start([environment()[100:]]))
-
-    def begin_call(self, address):
-        """A call that has sent a hundred bytes."""
-        client = PretendAsterisk(address)
-        self.clients.append(client)
-        return client.send_block([environment()[:100]])
 
     def test_listener_kept_keeps_its_queue(self):
         path = self.make_path('kept')

@@ -8,7 +8,7 @@ import threading
 
 from harness import tap
 from harness.asterisk import environment
-from harness.case import Config, group, route_group, server_group
+from harness.case import Config, group, route_group, server_group, SETTLE
 from harness.tls import client_context, get_pin
 from harness.tls_case import TlsTest
 
@@ -323,6 +323,24 @@ class Reload(TlsTest):
         self.assert_relayed(running, session)
         running.finish()
         session.finish()
+
+    def test_address_and_tls_of_a_server_at_once(self):
+        """Who is being read at that moment goes to the old address in the old mode, and so does
+        nobody else."""
+        plain, secure = self.make_server(), self.make_tls_server()
+        routes = [SETTLE, route_group('all', '*', 'one')]
+        self.start_proxy(server_group('one', plain.address), *routes, proxy=['Threads=1'])
+        for old, new, group_of_new in (
+                (plain, secure, self.tls_server('one', secure.address)),
+                (secure, plain, server_group('one', plain.address))):
+            early = self.begin_call()
+            self.settle()
+            self.proxy.reload(Config(group_of_new, *routes, proxy=['Threads=1']).text)
+            counts = len(old.sessions), len(new.sessions)
+            self.assert_success(early.start([environment()[100:]]))
+            self.assertEqual((len(old.sessions), len(new.sessions)), (counts[0] + 1, counts[1]))
+            self.assert_success(self.call())
+            self.assertEqual(len(new.sessions), counts[1] + 1)
 
     def test_certificate_near_and_past_its_end(self):
         past = self.ca.issue('past', end='20210101')

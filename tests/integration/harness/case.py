@@ -138,6 +138,12 @@ class IntegrationTest(unittest.TestCase):
         self.clients.append(client)
         return client.start()
 
+    def begin_call(self, address=None):
+        """A call that has sent a hundred bytes."""
+        client = PretendAsterisk(address or self.address)
+        self.clients.append(client)
+        return client.send_block([environment()[:100]])
+
     def connect(self, address=None, **options):
         """A bare connection to the proxy, for tests that say every byte."""
         client = Connection(connect(address or self.address, **options))
