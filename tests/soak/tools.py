@@ -4,9 +4,11 @@
 It comes first, since it lets the others find the harness of the integration tests.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +32,52 @@ def find_programs(build):
         if not os.access(program, os.X_OK):
             sys.exit(f'there is no {program}: build it, or name another build folder by --build=')
     return tools
+
+
+def children(pid):
+    """Those that any of its threads has started."""
+    found = []
+    for path in pathlib.Path(f'/proc/{pid}/task').glob('*/children'):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            found += map(int, path.read_text(encoding='ascii').split())
+    return found
+
+
+class Cast:
+    """All that takes part in a run, made in order and ended the other way round."""
+
+    def __init__(self):
+        self.closers = []
+        self.problems = []
+
+    def keep(self, thing, close='close'):
+        self.closers.append(getattr(thing, close))
+        return thing
+
+    def play(self, run):
+        """Its result, once all is ended. SIGTERM and SIGINT end the run, but not what ends it."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit('terminated'))
+        signal.signal(signal.SIGINT, lambda *_: sys.exit('interrupted'))
+        try:
+            return run()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            self._close()
+
+    def _close(self):
+        for close in reversed(self.closers):
+            try:
+                close()
+            except Exception as error:  # the others are to be ended all the same
+                self.problems.append(f'at the end: {error}')
+        # A signal may come between the start of one and its being kept.
+        while left := children(os.getpid()):
+            self.problems.append(f'left over at the end: {left}')
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):  # it has ended
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
 
 
 class Tool:
