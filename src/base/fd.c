@@ -119,3 +119,19 @@ fd_raise_limit(void)
 
         return (unsigned)MIN(limit.rlim_cur, UINT_MAX);
 }
+
+const char *
+fd_get_remedy(int error)
+{
+        switch (error) {
+        case ENOMEM:
+        case ENOBUFS:
+                return "MemoryMax=";
+        case ENFILE:
+                return "the sysctl fs.file-max";
+        case ENOSPC:
+                return "the sysctl fs.epoll.max_user_watches";
+        default:
+                return "LimitNOFILE=";
+        }
+}

@@ -47,5 +47,8 @@ fd_is_shortage(int error)
         return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/* What an operator can raise against such an @error, or against ENOSPC of epoll_ctl(). */
+const char *fd_get_remedy(int error);
+
 /* Raises the soft limit of descriptors to the hard one; returns what it is then. */
 unsigned fd_raise_limit(void);

@@ -54,8 +54,8 @@ struct Deadline {
         void *data;
 };
 
-/* @after_turn is called with @data at the end of every turn that called something: the place to
- * free what was closed during it. */
+/* @after_turn is called with @data at the end of every turn: the place to free what was closed
+ * during it. */
 Loop *loop_new(LoopFunc after_turn, void *data);
 
 /* NULL is fine. Calls that were posted and not yet made are dropped. */
@@ -84,15 +84,17 @@ void loop_share_descriptors(Loop *loop, bool shared);
 /* g_get_monotonic_time() as it was when this turn began. */
 gint64 loop_now(const Loop *loop);
 
-/* Watches @fd for @events (one of WATCH_*). False, with errno set, when the kernel
- * has no memory for it. */
+/* Watches @fd for @events (one of WATCH_*). False, with errno set, when the kernel has no memory
+ * for it (ENOMEM), or as many as its user may have are watched (ENOSPC; epoll(7),
+ * /proc/sys/fs/epoll/max_user_watches). */
 bool watch_start(Watch *watch, Loop *loop, int fd, uint32_t events, WatchFunc func, void *data);
 
 /* Watches for other @events from now on; what is ready at this moment is reported anew. */
 void watch_change(Watch *watch, uint32_t events);
 
-/* Ends watching. After it @func is not called again, not for an event of the same turn either.
- * Nothing happens when it is stopped already. */
+/* Ends watching. After it @func is not called again, not for an event of the same turn either; a
+ * watch that is started anew in that turn may be given what had come for it before. Nothing happens
+ * when it is stopped already. */
 void watch_stop(Watch *watch);
 
 /* The same for a descriptor that is closed right afterwards, which takes it out of the epoll set

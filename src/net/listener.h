@@ -65,7 +65,8 @@ ListenerAccept listener_accept(Listener *listener, int *fd, Address *client);
 void listener_set_shared(Listener *listener, bool is_shared);
 bool listener_is_shared(const Listener *listener);
 
-/* No new connection is begun from now on, but those that wait in the queue, or are half made, can
- * still be accepted: what comes before a close that must not cut anybody. False, and no effect, on
- * a socket that stays open: one that is shared or that systemd handed over. */
+/* What comes before a close that must not cut anybody: on TCP no new connection is begun from now
+ * on, but those that wait in the queue, or are half made, can still be accepted. On a Unix socket
+ * none is half made, and nothing has to be done. False, and no effect, on a socket that stays open:
+ * one that is shared or that systemd handed over. */
 bool listener_shut_door(Listener *listener);

@@ -31,6 +31,14 @@ answer_skip(Answer *answer)
         answer->skips = true;
 }
 
+void
+answer_note_client(Answer *answer, const char *data, size_t size)
+{
+        if (G_UNLIKELY(answer->trace))
+                trace_bytes(answer->trace, TRACE_FROM_CLIENT, data, size);
+        agi_dialogue_reply(&answer->dialogue, data, size);
+}
+
 /* True when the client has broken. */
 static bool
 answer_read(Answer *answer, BufferPool *pool)
@@ -42,9 +50,7 @@ answer_read(Answer *answer, BufferPool *pool)
                 switch (stream_read(answer->client, scratch, BUFFER_SCRATCH_SIZE, &n)) {
                 case STREAM_OK:
                         answer->bytes_in += n;
-                        if (G_UNLIKELY(answer->trace))
-                                trace_bytes(answer->trace, TRACE_FROM_CLIENT, scratch, n);
-                        agi_dialogue_reply(&answer->dialogue, scratch, n);
+                        answer_note_client(answer, scratch, n);
                         break;
                 case STREAM_WAIT:
                         return false;

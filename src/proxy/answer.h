@@ -51,6 +51,9 @@ void answer_start(Answer *answer,
                   Trace *trace,
                   gint64 now);
 
+/* Looks at bytes from the client: to be called for what it sent ahead. */
+void answer_note_client(Answer *answer, const char *data, size_t size);
+
 /* Goes on: to be called at first and after every event of the client's stream, while it says
  * RUNNING. A client that has ended is told the end at once, since it may still read. */
 AnswerResult answer_run(Answer *answer, BufferPool *pool, gint64 now);

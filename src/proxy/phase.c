@@ -34,13 +34,19 @@ phase_begin_answer(Phase *phase,
                    BufferPool *pool,
                    gint64 now)
 {
+        Inbox inbox = phase->inbox;
+        const char *ahead;
+        size_t n;
+
         g_assert(phase->kind == PHASE_SETUP);
-        inbox_clear(&phase->inbox, pool);
         phase->kind = PHASE_ANSWER;
         phase->report[0] = refusal_get_report(refusal);
         phase->report[1] = NULL;
         answer_start(&phase->answer, client, commands ? commands : phase->report, failure, trace,
                      now);
+        ahead = inbox_get_ahead(&inbox, &n);
+        answer_note_client(&phase->answer, ahead, n);
+        inbox_clear(&inbox, pool);
 }
 
 void

@@ -223,7 +223,7 @@ reading_limit(const Session *session)
 static SessionState
 reading_expire(Session *session)
 {
-        return session_refuse(session, REFUSAL_TIMEOUT);
+        return session_refuse(session, session->refusal ? session->refusal : REFUSAL_TIMEOUT);
 }
 
 static SessionState

@@ -178,6 +178,11 @@ target_greet(Target *target,
                 return result;
         if (target->sent == 0 && !stream_can_write(target->stream))
                 return STREAM_WAIT;
+        if (target->sent > 0 && !target->is_sure) {
+                result = stream_confirm(target->stream);
+                if (result != STREAM_OK)
+                        return result;
+        }
 
         /* It is not kept while a server that has it makes up its mind: the next one may need it. */
         if (!inbox_write(inbox, settings, client,
@@ -188,9 +193,9 @@ target_greet(Target *target,
                 result = stream_write(target->stream, buffer_data(out), buffer_length(out),
                                       &target->sent);
                 target->is_sure = target->sent < buffer_length(out);
+                if (result == STREAM_OK && !target->is_sure)
+                        result = stream_confirm(target->stream);
         }
-        if (result == STREAM_OK && !target->is_sure)
-                result = stream_confirm(target->stream);
         if (result != STREAM_OK)
                 buffer_clear(out, pool);
 

@@ -119,8 +119,7 @@ worker_note_short(Worker *worker, int error)
                 log_event(G_LOG_LEVEL_WARNING, LOG_ID_RESOURCES, NULL, NULL,
                           "%s: sessions that need more are refused, or end; raise %s or lower "
                           "MaxSessions=",
-                          g_strerror(error),
-                          error == ENOMEM || error == ENOBUFS ? "MemoryMax=" : "LimitNOFILE=");
+                          g_strerror(error), fd_get_remedy(error));
         else if (!error && notice_lower(&shared->short_of, now))
                 log_event(G_LOG_LEVEL_MESSAGE, LOG_ID_RESOURCES, NULL, NULL,
                           "there is enough for sessions again; %u were refused without a record",

@@ -84,7 +84,8 @@ void worker_share_descriptors(Worker *worker, bool shared, LoopFunc done, void *
 /* Ends every session. Any thread. */
 void worker_cut(Worker *worker);
 
-/* When its loop last turned: to be compared with an earlier worker_ping(). Any thread. */
+/* Asks whether its loop still turns: has_answered() says so once it has turned since the last
+ * worker_ping(). Any thread. */
 void worker_ping(Worker *worker);
 bool worker_has_answered(const Worker *worker);
 

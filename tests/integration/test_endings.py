@@ -168,6 +168,13 @@ class Endings(IntegrationTest):
         client.read_to_end()
         self.check('answered', 'the client', 'HANGUP', 'EXEC Wait 9')
 
+    def test_caller_hangs_up_before_an_answer(self):
+        self.start_proxy(route_group('a', '*', [], 'Answer=x'),
+                         group('Answer', 'x', 'Commands=NOOP'), log=['Level=debug'])
+        self.assert_success(self.call(block=environment() + b'HANGUP\n'))
+        self.check('answered', 'the client', 'HANGUP', 'NOOP')
+        self.proxy.wait_for_log(r' C->S HANGUP$')
+
     def test_client_leaves_before_there_is_a_server(self):
         self.start_one_route(self.make_server())
         self.connect().close()

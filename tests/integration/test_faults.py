@@ -243,6 +243,31 @@ class Plain(Faulty):
         self.wait_closed('the end of the client')
 
 
+class Remedy(Faulty):
+    """The log names what is to be raised."""
+    scenario = 'plain'
+
+    def check(self, site, error, remedy, side=''):
+        server = self.make_server(quiet_serve)
+        self.start(server_group('one', server.address), route_group('all', '*', 'one'))
+        self.faults.arm(site, error, side=side)
+        self.assertEqual(self.play(), 'refused')
+        self.assertEqual(self.faults.disarm(), 1)
+        self.proxy.wait_for_log(f': sessions that need more .*; raise {remedy} or lower MaxSessions=')
+
+    def test_descriptors(self):
+        self.check('socket', errno.EMFILE, 'LimitNOFILE=')
+
+    def test_descriptors_of_the_machine(self):
+        self.check('socket', errno.ENFILE, 'the sysctl fs.file-max')
+
+    def test_memory(self):
+        self.check('socket', errno.ENOBUFS, 'MemoryMax=')
+
+    def test_watches(self):
+        self.check('epoll_ctl', errno.ENOSPC, 'the sysctl fs.epoll.max_user_watches', 'server')
+
+
 class Balanced(Plain):
     """Two servers, and the first refuses: one is dialed after the other."""
     scenario = 'two servers'

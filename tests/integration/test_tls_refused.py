@@ -270,6 +270,16 @@ class BadClients(TlsTest):
         self.assert_refused(self.call_tls(), 'FULL')
         held.close()
 
+    def test_full_and_silent(self):
+        """Who is refused and never ends the handshake is recorded for what was refused."""
+        self.start(proxy=['MaxSessions=1'])
+        held = self.connect_tls().handshake()
+        silent = self.connect()
+        silent.read_to_end()
+        silent.close()
+        self.proxy.wait_for_log('refused, FULL')
+        held.close()
+
     def test_garbage(self):
         self.start(proxy=['RequestTimeout=1s'])
         for data in (b'\x16\x03\x01\x00\x05\x01\x00\x00\x01\xff' + b'\xff' * 100,
