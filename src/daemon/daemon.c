@@ -421,14 +421,17 @@ daemon_stop(Daemon *daemon)
         daemon_show_status(daemon);
 }
 
-/* When the successor has died, a stop is for nothing else than to start the service anew, which
- * waits for us while nobody accepts. */
+/* When the successor has died, who never ends before us, a stop is for nothing else than to start
+ * the service anew, which waits for us while nobody accepts; and who watches us is to start it. */
 static void
 daemon_make_way(void *data)
 {
         Daemon *daemon = data;
 
-        if (daemon->is_leaving && daemon->is_stopping && !upgrade_has_successor(daemon->upgrade))
+        if (!daemon->is_leaving || upgrade_has_successor(daemon->upgrade))
+                return;
+        daemon->status = EXIT_FAILURE;
+        if (daemon->is_stopping)
                 daemon_cut(daemon);
 }
 
@@ -474,7 +477,6 @@ daemon_on_left(void *data)
 
         if (pid == 0) {
                 g_critical("the new process ended when it was to take over");
-                daemon->status = EXIT_FAILURE;
                 daemon->has_left = true;
                 if (!daemon->is_stopping)
                         daemon_stop(daemon);
@@ -680,10 +682,9 @@ daemon_clear(Daemon *daemon)
 int
 daemon_run(const char *config)
 {
-        Daemon daemon = { .config = config, .status = EXIT_SUCCESS };
+        Daemon daemon = { .config = config, .loop = g_main_loop_new(NULL, FALSE) };
         g_autoptr(GError) error = NULL;
 
-        daemon.loop = g_main_loop_new(NULL, FALSE);
         daemon.syslog = syslog_new();
         daemon.sources = g_array_new(FALSE, FALSE, sizeof(guint));
         control_queue_init(&daemon.reloaders);
