@@ -244,6 +244,7 @@ daemon_on_names(void *data)
                 return;
         }
 
+        names_inherit(daemon->next_names, proxy_get_settings(daemon->proxy));
         names_free(daemon->names);
         daemon->names = g_steal_pointer(&daemon->next_names);
 
@@ -274,8 +275,7 @@ daemon_begin(Daemon *daemon)
                 return;
         }
 
-        daemon->next_names = names_new(daemon->next, proxy_get_settings(daemon->proxy), NAMES_LIMIT,
-                                       daemon_on_names, daemon);
+        daemon->next_names = names_new(daemon->next, NAMES_LIMIT, daemon_on_names, daemon);
 }
 
 static gboolean

@@ -19,9 +19,15 @@ answer_start(Answer *answer,
              const char *const *commands,
              bool failure,
              Trace *trace,
+             bool hides_client,
              gint64 now)
 {
-        *answer = (Answer){ client, commands, .failure = failure, .trace = trace, .active = now };
+        *answer = (Answer){ client,
+                            commands,
+                            .failure = failure,
+                            .trace = trace,
+                            .hides_client = hides_client,
+                            .active = now };
         agi_dialogue_init(&answer->dialogue);
 }
 
@@ -34,7 +40,7 @@ answer_skip(Answer *answer)
 void
 answer_note_client(Answer *answer, const char *data, size_t size)
 {
-        if (G_UNLIKELY(answer->trace))
+        if (G_UNLIKELY(answer->trace) && !answer->hides_client)
                 trace_bytes(answer->trace, TRACE_FROM_CLIENT, data, size);
         agi_dialogue_reply(&answer->dialogue, data, size);
 }

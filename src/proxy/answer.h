@@ -31,24 +31,27 @@ typedef struct Answer {
         Buffer out;
         AgiDialogue dialogue;
         bool failure;
-        bool skips;     /* nothing is awaited any more */
-        bool ended;     /* the client has ended */
-        bool finished;  /* the client has been told of the end */
-        bool is_short;  /* a write came to nothing for want of the kernel's memory, or a read */
-        bool was_left;  /* the client ended or broke before that */
-        bool is_broken; /* ... and it did break */
-        Trace *trace;   /* NULL: the dialogue isn't logged */
+        bool skips;        /* nothing is awaited any more */
+        bool ended;        /* the client has ended */
+        bool finished;     /* the client has been told of the end */
+        bool is_short;     /* a write came to nothing for want of the kernel's memory, or a read */
+        bool was_left;     /* the client ended or broke before that */
+        bool is_broken;    /* ... and it did break */
+        Trace *trace;      /* NULL: the dialogue isn't logged */
+        bool hides_client; /* what the client says isn't */
         uint64_t bytes_in, bytes_out;
         gint64 active; /* when a byte last came or went */
 } Answer;
 
 /* Begins to say @commands (ended by NULL, without LF; borrowed) to @client, which must stay where
- * it is. @trace: where to log the dialogue; NULL: nowhere. */
+ * it is. @trace: where to log the dialogue, NULL: nowhere; with @hides_client, what is said to it
+ * alone: it is still in its environment, whose secrets can't be told from its replies. */
 void answer_start(Answer *answer,
                   Stream *client,
                   const char *const *commands,
                   bool failure,
                   Trace *trace,
+                  bool hides_client,
                   gint64 now);
 
 /* Looks at bytes from the client: to be called for what it sent ahead. */

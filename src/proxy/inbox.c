@@ -71,6 +71,7 @@ inbox_read(Inbox *inbox, Stream *client, BufferPool *pool)
                 case AGI_ENV_MORE:
                         break;
                 case AGI_ENV_COMPLETE:
+                        inbox->is_complete = true;
                         return INBOX_COMPLETE;
                 case AGI_ENV_TOO_LONG:
                 case AGI_ENV_TOO_MANY:
@@ -128,6 +129,9 @@ const char *
 inbox_get_ahead(const Inbox *inbox, size_t *length)
 {
         size_t size = agi_env_get_size(&inbox->env);
+
+        if (!inbox->is_complete)
+                return NULL;
 
         *length = buffer_length(&inbox->bytes) - size;
 

@@ -32,6 +32,7 @@ typedef enum InboxResult {
 typedef struct Inbox {
         Buffer bytes;
         AgiEnv env;
+        bool is_complete; /* the environment */
 } Inbox;
 
 /* Reads until the environment is complete, or can't be. */
@@ -50,7 +51,7 @@ bool inbox_find_route(const Inbox *inbox,
                       RouteSettings **route,
                       bool *is_odd);
 
-/* The bytes after the environment. */
+/* The bytes after the environment; NULL as long as it isn't complete. */
 const char *inbox_get_ahead(const Inbox *inbox, size_t *length);
 
 /* Appends all of it to @out as a server is to get it: with @authority in the request (NULL keeps

@@ -150,22 +150,8 @@ names_start_timer(Names *names)
         names->timer = g_timeout_add((guint)interval, names_on_timer, names);
 }
 
-/* A server whose host is another one now has nothing from its old one. */
 static void
-server_begin_with_old(ServerSettings *server, const Settings *old)
-{
-        ServerSettings *before = old ? settings_get_server(old, server->name) : NULL;
-        g_autoptr(AddressList) addresses = NULL;
-
-        if (!before || g_strcmp0(before->endpoint->authority, server->endpoint->authority) != 0)
-                return;
-
-        addresses = server_settings_get_addresses(before);
-        server_settings_set_addresses(server, addresses);
-}
-
-static void
-names_add(Names *names, ServerSettings *server, const Settings *old)
+names_add(Names *names, ServerSettings *server)
 {
         Address address;
         Name *name;
@@ -177,7 +163,6 @@ names_add(Names *names, ServerSettings *server, const Settings *old)
                 return;
         }
 
-        server_begin_with_old(server, old);
         name = g_new0(Name, 1);
         name->names = names;
         name->server = server;
@@ -185,7 +170,7 @@ names_add(Names *names, ServerSettings *server, const Settings *old)
 }
 
 Names *
-names_new(Settings *settings, const Settings *old, gint64 limit, NamesFunc first_done, void *data)
+names_new(Settings *settings, gint64 limit, NamesFunc first_done, void *data)
 {
         Names *names = g_new0(Names, 1);
 
@@ -196,13 +181,38 @@ names_new(Settings *settings, const Settings *old, gint64 limit, NamesFunc first
         names->data = data;
 
         for (unsigned i = 0; i < settings->servers->len; i++)
-                names_add(names, settings->servers->pdata[i], old);
+                names_add(names, settings->servers->pdata[i]);
 
         names->limit = g_timeout_add(names->items->len > 0 ? (guint)(limit / 1000) : 0,
                                      names_on_limit, names);
         names_look_up(names);
 
         return names;
+}
+
+/* A server whose host is another one now has nothing from its old one. */
+static void
+server_inherit(ServerSettings *server, const Settings *old)
+{
+        ServerSettings *before = old ? settings_get_server(old, server->name) : NULL;
+        g_autoptr(AddressList) addresses = NULL;
+
+        if (!before || g_strcmp0(before->endpoint->authority, server->endpoint->authority) != 0)
+                return;
+
+        addresses = server_settings_get_addresses(before);
+        server_settings_set_addresses(server, addresses);
+}
+
+void
+names_inherit(Names *names, const Settings *old)
+{
+        for (unsigned i = 0; i < names->items->len; i++) {
+                const Name *name = names->items->pdata[i];
+
+                if (name->is_awaited || name->failed)
+                        server_inherit(name->server, old);
+        }
 }
 
 void

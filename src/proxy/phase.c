@@ -43,9 +43,10 @@ phase_begin_answer(Phase *phase,
         phase->report[0] = refusal_get_report(refusal);
         phase->report[1] = NULL;
         answer_start(&phase->answer, client, commands ? commands : phase->report, failure, trace,
-                     now);
+                     !inbox.is_complete, now);
         ahead = inbox_get_ahead(&inbox, &n);
-        answer_note_client(&phase->answer, ahead, n);
+        if (ahead)
+                answer_note_client(&phase->answer, ahead, n);
         inbox_clear(&inbox, pool);
 }
 

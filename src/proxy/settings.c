@@ -42,7 +42,7 @@ server_settings_free(void *data)
         server_unref(server->server);
         pthread_mutex_destroy(&server->lock);
         address_list_unref(server->addresses);
-        g_free(server);
+        free(server);
 }
 
 static void
@@ -210,7 +210,7 @@ settings_add_listener(Settings *settings, const char *name)
 ServerSettings *
 settings_add_server(Settings *settings, const char *name)
 {
-        ServerSettings *server = g_new0(ServerSettings, 1);
+        ServerSettings *server = new_apart(sizeof(*server));
 
         g_assert(!settings_get_server(settings, name));
 

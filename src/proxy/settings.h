@@ -58,11 +58,11 @@ typedef struct ServerSettings {
         gint64 connect_timeout;
         bool tls;
         CredentialsOptions tls_options;
-        Credentials *credentials; /* NULL without TLS */
-        bool is_debugged;         /* its sessions are logged in full */
-        Server *server;           /* the live one; set by settings_finish() */
-        pthread_mutex_t lock;     /* held for a few instructions, once a session */
-        AddressList *addresses;   /* behind the lock, the one thing that changes */
+        Credentials *credentials;            /* NULL without TLS */
+        bool is_debugged;                    /* its sessions are logged in full */
+        Server *server;                      /* the live one; set by settings_finish() */
+        pthread_mutex_t lock SETTINGS_APART; /* held for a few instructions, once a session */
+        AddressList *addresses;              /* behind the lock, the one thing that changes */
 } ServerSettings;
 
 typedef struct AnswerSettings {

@@ -127,6 +127,29 @@ class Debug(IntegrationTest):
             self.assertIn(line, said)
         self.assertNotIn('4711', self.proxy.log_text())
 
+    def test_secrets_of_an_environment_that_was_refused(self):
+        """What comes after the line that was one too many, at once and later, is no dialogue."""
+        self.start_two('Level=debug')
+        client = self.connect()
+        client.send(b''.join(b'agi_line_%d: x\n' % number for number in range(513))
+                    + b'agi_pin: bond-007\n')
+        client.read_line()
+        client.send(b'agi_arg_1: pin=bond-007\n\n200 result=1\n')
+        self.assertEqual(client.read_to_end(), b'FAILURE\n')
+        client.close()
+        self.wait_for_records(1)
+        self.assertNotIn('bond-007', self.proxy.log_text())
+        self.assertEqual({line[1] for line in self.lines()[-2:]}, {'A->C'})
+
+    def test_hello_of_tls_is_no_line(self):
+        self.start_two('Level=debug')
+        client = self.connect()
+        client.send(b'\x16\x03\x01\x00\x05\x01\n\x00\x01\n')
+        self.assertEqual(client.read_to_end(), b'FAILURE\n')
+        client.close()
+        self.wait_for_records(1)
+        self.assertEqual([line[1:] for line in self.lines()], [('A->C', 'FAILURE')])
+
     def test_commands_ahead_give_no_secret_away(self):
         """Their replies come later than other commands."""
         server = self.make_server(None)

@@ -1,69 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/*
- * No name is looked up for real: a resolver of our own stands in for GLib's, with an answer for
- * each case. Only numeric hosts go to GLib's.
- */
-#include <string.h>
+/* Only numeric hosts go to GLib's resolver. */
 
+#include "fake-resolver.h"
 #include "net/resolver.h"
-
-typedef struct FakeResolver {
-        GResolver parent;
-        const char *const *answer; /* NULL: no such host */
-} FakeResolver;
-
-typedef struct FakeResolverClass {
-        GResolverClass parent;
-} FakeResolverClass;
-
-GType fake_resolver_get_type(void);
-
-G_DEFINE_TYPE(FakeResolver, fake_resolver, G_TYPE_RESOLVER)
-
-static void
-free_addresses(void *addresses)
-{
-        g_resolver_free_addresses(addresses);
-}
-
-static void
-fake_resolver_lookup_async(GResolver *resolver,
-                           const char *host,
-                           GCancellable *cancellable,
-                           GAsyncReadyCallback callback,
-                           void *data)
-{
-        const char *const *answer = ((FakeResolver *)resolver)->answer;
-        g_autoptr(GTask) task = g_task_new(resolver, cancellable, callback, data);
-        GList *found = NULL;
-
-        if (!answer) {
-                g_task_return_new_error(task, G_RESOLVER_ERROR, G_RESOLVER_ERROR_NOT_FOUND, "no %s",
-                                        host);
-                return;
-        }
-        for (size_t i = 0; answer[i]; i++)
-                found = g_list_append(found, g_inet_address_new_from_string(answer[i]));
-        g_task_return_pointer(task, found, free_addresses);
-}
-
-static GList *
-fake_resolver_lookup_finish(GResolver *resolver, GAsyncResult *result, GError **error)
-{
-        return g_task_propagate_pointer(G_TASK(result), error);
-}
-
-static void
-fake_resolver_class_init(FakeResolverClass *class)
-{
-        class->parent.lookup_by_name_async = fake_resolver_lookup_async;
-        class->parent.lookup_by_name_finish = fake_resolver_lookup_finish;
-}
-
-static void
-fake_resolver_init(FakeResolver *resolver)
-{
-}
 
 typedef struct Outcome {
         unsigned calls;
@@ -86,16 +25,6 @@ outcome_clear(Outcome *outcome)
 {
         address_list_unref(outcome->addresses);
         g_clear_error(&outcome->error);
-}
-
-/* Makes the lookups of one case be answered with @answer. */
-static void
-fake_start(const char *const *answer)
-{
-        g_autoptr(GResolver) resolver = g_object_new(fake_resolver_get_type(), NULL);
-
-        ((FakeResolver *)resolver)->answer = answer;
-        g_resolver_set_default(resolver);
 }
 
 static void
@@ -141,7 +70,7 @@ test_order(void)
                 NULL,
         };
 
-        fake_start(answer);
+        fake_resolver_start(answer);
         check_lookup("ivr", wanted);
 }
 
@@ -150,7 +79,7 @@ test_error(void)
 {
         Outcome outcome = { 0 };
 
-        fake_start(NULL);
+        fake_resolver_start(NULL);
         resolver_lookup("ivr", 4573, NULL, outcome_note, &outcome);
         while (outcome.calls == 0)
                 g_main_context_iteration(NULL, TRUE);
@@ -167,7 +96,7 @@ test_cancel(gconstpointer answer)
         g_autoptr(GCancellable) cancellable = g_cancellable_new();
         Outcome cancelled = { 0 }, later = { 0 };
 
-        fake_start(answer);
+        fake_resolver_start(answer);
         resolver_lookup("ivr", 4573, cancellable, outcome_note, &cancelled);
         g_cancellable_cancel(cancellable);
         resolver_lookup("ivr", 4573, NULL, outcome_note, &later);
