@@ -106,16 +106,16 @@ class Debug(IntegrationTest):
     def test_secrets(self):
         def ask(session):
             session.read_environment()
-            session.command(b'SET VARIABLE USER_PIN 4711')
+            session.command(b'SET VARIABLE USER_PIN bond-007')
             session.command(b'GET VARIABLE USER_PIN')
-            session.command(b'EXEC Set "password=4711"')
+            session.command(b'EXEC Set "password=bond-007"')
             session.command(b'GET VARIABLE OTHER')
             session.end()
 
         self.start_two('Debug=route:menu', server=self.make_server(ask))
-        block = environment('agi://h/menu?pin=4711&x=1', arguments=['passwd=4711', 'plain'])
+        block = environment('agi://h/menu?pin=bond-007&x=1', arguments=['passwd=bond-007', 'plain'])
         client = self.call(block=block, reply=lambda command: {
-            b'GET VARIABLE USER_PIN': b'200 result=1 (4711)\n',
+            b'GET VARIABLE USER_PIN': b'200 result=1 (bond-007)\n',
             b'GET VARIABLE OTHER': b'200 result=1 (shown)\n'}.get(command))
         self.assert_success(client)
         self.wait_for_records(1)
@@ -125,7 +125,7 @@ class Debug(IntegrationTest):
                      'GET VARIABLE USER_PIN', '200 result=1 (***)', 'EXEC Set "password=***',
                      'GET VARIABLE OTHER', '200 result=1 (shown)'):
             self.assertIn(line, said)
-        self.assertNotIn('4711', self.proxy.log_text())
+        self.assertNotIn('bond-007', self.proxy.log_text())
 
     def test_secrets_of_an_environment_that_was_refused(self):
         """What comes after the line that was one too many, at once and later, is no dialogue."""
@@ -168,8 +168,8 @@ class Debug(IntegrationTest):
 
     def test_redact_nothing(self):
         self.start_two('Debug=route:menu', 'Redact=')
-        lines = self.call_and_get('agi://h/menu?pin=4711')
-        self.assertIn('agi_request: agi://h/menu?pin=4711', [line for _, _, line in lines])
+        lines = self.call_and_get('agi://h/menu?pin=bond-007')
+        self.assertIn('agi_request: agi://h/menu?pin=bond-007', [line for _, _, line in lines])
 
     def test_nothing_is_forged(self):
         server = self.make_server(None)

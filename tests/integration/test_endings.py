@@ -207,12 +207,12 @@ class Endings(IntegrationTest):
 
     def test_secrets_are_hidden(self):
         self.start_proxy(server_group('one', self.make_server(
-            lambda s: (s.read_environment(), s.command(b'EXEC Set MyPin=4711'), s.end())).address),
+            lambda s: (s.read_environment(), s.command(b'EXEC Set MyPin=bond-007'), s.end())).address),
             route_group('all', '*', 'one'))
-        self.assert_success(self.call('agi://h/x?a=1&pin=4711'))
+        self.assert_success(self.call('agi://h/x?a=1&pin=bond-007'))
         record = self.check('served', 'the server', 'SUCCESS', 'EXEC Set MyPin=***')
         self.assertIn('for agi://h/x?a=1&pin=***:', record)
-        self.assertNotIn('4711', record)
+        self.assertNotIn('bond-007', record)
 
     def test_a_request_looks_like_no_words_of_ours(self):
         self.start_one_route(self.make_server())
