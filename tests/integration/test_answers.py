@@ -83,8 +83,8 @@ class Answers(IntegrationTest):
         client.finish()
 
         client = self.connect()
-        client.send(environment())
         begin = time.monotonic()
+        client.send(environment())
         self.assertEqual((client.read_to_end(), client.ended), (b'NOOP\n', 'FIN'))
         self.assertGreater(time.monotonic() - begin, 0.9)
         client.finish()

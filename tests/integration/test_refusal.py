@@ -150,9 +150,9 @@ class Refusal(IntegrationTest):
     def test_reply_is_awaited_for_a_second_at_most(self):
         self.start_without_route()
         client = self.connect()
+        watch = Stopwatch()
         client.send(environment())
         client.read_line()
-        watch = Stopwatch()
         self.assertEqual(client.read_line(), b'FAILURE\n')
         self.assertGreater(watch.elapsed(), 0.8)
         self.assertLess(watch.elapsed(), 2 * FACTOR)

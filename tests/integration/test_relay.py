@@ -401,15 +401,20 @@ class Relay(IntegrationTest):
         session.read_to_end()
 
     def test_think_timeout_begins_anew_with_each_reply(self):
-        client, session = self.start_session('ThinkTimeout=300ms')
-        self.assert_relayed(client, session)
+        client, session = self.start_session('ThinkTimeout=%dms' % (300 * FACTOR))
+        session.send(b'NOOP\n')
+        client.read_line()
+        # That of another one is over meanwhile.
+        self.assertEqual(self.open_session(self.server)[0].read_to_end(), b'FAILURE\n')
         watch = Stopwatch()
+        client.send(b'200 result=0\n')
+        self.assertEqual(session.read_line(), b'200 result=0\n')
         self.assertEqual(client.read_to_end(), b'FAILURE\n')
         self.assertGreater(watch.elapsed(), 0.25)
 
     def test_think_timeout_spares_a_command_under_way(self):
         """While Asterisk plays a file others run into it, one after the other."""
-        client, session = self.start_session('ThinkTimeout=200ms')
+        client, session = self.start_session('ThinkTimeout=%dms' % (200 * FACTOR))
         cpu = self.proxy.cpu_seconds()
         session.send(b'STREAM FILE long ""\n')
         client.read_line()
@@ -427,20 +432,20 @@ class Relay(IntegrationTest):
         session.read_to_end()
 
     def test_idle_timeout_ends_a_command_under_way(self):
-        client, session = self.start_session('IdleTimeout=300ms')
+        client, session = self.start_session('IdleTimeout=%dms' % (300 * FACTOR))
         session.send(b'EXEC Wait 1000\n')
         self.assertEqual(client.read_to_end(), b'EXEC Wait 1000\nFAILURE\n')
         self.proxy.wait_for_log(r': broken, IDLE ')
 
     def test_idle_timeout_ends_what_the_server_has_left(self):
-        client, session = self.start_session('IdleTimeout=300ms')
+        client, session = self.start_session('IdleTimeout=%dms' % (300 * FACTOR))
         session.send(b'EXEC Wait 1000\n')
         session.finish()
         self.assertEqual(client.read_to_end(), b'EXEC Wait 1000\n')
         self.proxy.wait_for_log(r': served, IDLE, ')
 
     def test_idle_timeout_is_moved_by_either_side(self):
-        client, session = self.start_session('IdleTimeout=300ms', 'Relay=bytes')
+        client, session = self.start_session('IdleTimeout=%dms' % (300 * FACTOR), 'Relay=bytes')
         for who, other in ((client, session), (session, client)):
             idle = self.open_session(self.server)[0]
             while not idle.ended:
