@@ -130,6 +130,7 @@ inbox_get_ahead(const Inbox *inbox, size_t *length)
 {
         size_t size = agi_env_get_size(&inbox->env);
 
+        *length = 0;
         if (!inbox->is_complete)
                 return NULL;
 
@@ -153,6 +154,7 @@ inbox_write(const Inbox *inbox,
         const char *ahead = inbox_get_ahead(inbox, &n_ahead);
         char *to;
 
+        g_assert(ahead);
         if (settings->forwarded_for && from->any.sa_family != AF_UNIX)
                 forward.client = address_print(from, client);
 

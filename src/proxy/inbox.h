@@ -54,9 +54,9 @@ bool inbox_find_route(const Inbox *inbox,
 /* The bytes after the environment; NULL as long as it isn't complete. */
 const char *inbox_get_ahead(const Inbox *inbox, size_t *length);
 
-/* Appends all of it to @out as a server is to get it: with @authority in the request (NULL keeps
- * what it has), and agi_x_fwd_for for a client at @from treated as @settings say.
- * False, and nothing appended, when there is no memory. */
+/* Appends all of it, once complete, to @out as a server is to get it: with @authority in the
+ * request (NULL keeps what it has), and agi_x_fwd_for for a client at @from treated as @settings
+ * say. False, and nothing appended, when there is no memory. */
 bool inbox_write(const Inbox *inbox,
                  const Settings *settings,
                  const Address *from,
