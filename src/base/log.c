@@ -33,6 +33,7 @@
 #define LOG_BATCH       256
 #define LOG_PATIENCE    (2 * G_TIME_SPAN_SECOND)
 #define LOG_GATHER      (5 * G_TIME_SPAN_MILLISECOND)
+#define LOG_TAP_PAUSE   G_TIME_SPAN_MINUTE
 
 typedef enum LogSink {
         LOG_SINK_CONSOLE,
@@ -50,6 +51,8 @@ typedef struct Log {
         int sessions;    /* atomic */
         int tap_level;   /* atomic; 0 when there is no tap */
         guint64 dropped; /* atomic */
+        guint64 tapped;  /* atomic: how many of them the tap was told of */
+        gint64 tap_due;  /* atomic: when it may be told again */
 
         /* On cache lines apart from what every session reads. */
         pthread_mutex_t tap_lock __attribute__((aligned(64))); /* of these two */
@@ -64,7 +67,7 @@ typedef struct Log {
         bool stopping;
 
         pthread_t thread;
-        guint64 reported; /* the thread's own: how many of the dropped it has told of */
+        guint64 reported; /* the thread's own: how many of the dropped it has written of */
 } Log;
 
 static Log logger = {
@@ -113,18 +116,17 @@ log_is_wanted(const LogRecord *record)
                log_sessions_include(sessions, record->kind);
 }
 
-/* What waits in @text is written, and @n, the number of its records, counted if that fails. */
-static bool
+/* What waits in @text is written. Returns how many of its @n records went nowhere. */
+static size_t
 log_flush_text(GString *text, size_t *n, gint64 patience)
 {
         bool written = text->len == 0 || log_console_write(text->str, text->len, patience);
+        size_t lost = written ? 0 : *n;
 
-        if (!written)
-                log_count_dropped(*n);
         g_string_truncate(text, 0);
         *n = 0;
 
-        return written;
+        return lost;
 }
 
 /* How many of the records from this one on go to the journal. */
@@ -140,14 +142,14 @@ log_count_for_journal(const LogRecord *record)
 }
 
 /* Writes a list of records in their order, and what the journal does not take to the console.
- * False when some went nowhere. */
-static bool
-log_write(const LogRecord *records, gint64 patience)
+ * Returns how many went nowhere. */
+static size_t
+log_try_to_write(const LogRecord *records, gint64 patience)
 {
         g_autoptr(GString) text = g_string_new(NULL);
-        bool colours = log_console_has_colours(), written = true;
+        bool colours = log_console_has_colours();
         const LogRecord *record = records;
-        size_t n = 0;
+        size_t n = 0, lost = 0;
 
         while (record) {
                 size_t n_journal = log_count_for_journal(record);
@@ -155,7 +157,7 @@ log_write(const LogRecord *records, gint64 patience)
                 if (n_journal > 0) {
                         size_t sent;
 
-                        written &= log_flush_text(text, &n, patience);
+                        lost += log_flush_text(text, &n, patience);
                         sent = log_journal_send(record, n_journal, patience);
                         for (size_t i = 0; i < sent; i++)
                                 record = record->next;
@@ -168,7 +170,13 @@ log_write(const LogRecord *records, gint64 patience)
                 record = record->next;
         }
 
-        return log_flush_text(text, &n, patience) && written;
+        return lost + log_flush_text(text, &n, patience);
+}
+
+static void
+log_write(const LogRecord *records, gint64 patience)
+{
+        log_count_dropped(log_try_to_write(records, patience));
 }
 
 /* Under the lock. Returns up to LOG_BATCH records, which still count. */
@@ -197,22 +205,15 @@ queue_release(LogQueue *queue, const LogRecord *records)
         }
 }
 
-/* On the log thread: says how many records are missing. */
-static void
-log_report_dropped(void)
+/* What says that @n records are missing; NULL without memory. */
+static LogRecord *
+log_make_report(guint64 n)
 {
-        guint64 dropped = log_get_dropped();
-        g_autofree char *message = NULL;
-        g_autofree char *count = NULL;
-        g_autoptr(LogRecord) record = NULL;
-
-        if (dropped == logger.reported || !log_is_enabled(G_LOG_LEVEL_WARNING))
-                return;
-
-        count = g_strdup_printf("%" G_GUINT64_FORMAT, dropped - logger.reported);
-        message = g_strdup_printf("%s log records were dropped: they came faster than they could "
-                                  "be written",
-                                  count);
+        g_autofree char *count = g_strdup_printf("%" G_GUINT64_FORMAT, n);
+        g_autofree char *message = g_strdup_printf(
+                "%s log %s dropped: there was no room for %s, or no way to write %s", count,
+                n == 1 ? "record was" : "records were", n == 1 ? "it" : "them",
+                n == 1 ? "it" : "them");
         const GLogField fields[] = {
                 { "MESSAGE", message, -1 },
                 { "MESSAGE_ID", LOG_ID_DROPPED, -1 },
@@ -220,14 +221,49 @@ log_report_dropped(void)
                 { "AGITATOR_DROPPED", count, -1 },
         };
 
-        record = log_record_new(G_LOG_LEVEL_WARNING, fields, G_N_ELEMENTS(fields));
+        return log_record_new(G_LOG_LEVEL_WARNING, fields, G_N_ELEMENTS(fields));
+}
+
+/* On the log thread: says how many records are missing, until that could be written. */
+static void
+log_report_dropped(void)
+{
+        guint64 dropped = log_get_dropped();
+        g_autoptr(LogRecord) record = NULL;
+
+        if (dropped == logger.reported)
+                return;
+
+        record = log_make_report(dropped - logger.reported);
         if (!record)
                 return;
 
         record->sink = __atomic_load_n(&logger.sink, __ATOMIC_RELAXED);
-        log_tap(record);
-        if (!log_is_wanted(record) || log_write(record, -1))
+        if (!log_is_wanted(record) || log_try_to_write(record, -1) == 0)
                 logger.reported = dropped;
+}
+
+/* The same to the tap, to which there may be a way while there is none here: seldom, or with @all
+ * at once. Any thread. */
+static void
+log_tap_dropped(bool all)
+{
+        gint64 now = g_get_monotonic_time();
+        guint64 dropped = log_get_dropped();
+        guint64 tapped = __atomic_load_n(&logger.tapped, __ATOMIC_RELAXED);
+        g_autoptr(LogRecord) record = NULL;
+
+        if (dropped <= tapped || !log_taps(G_LOG_LEVEL_WARNING) ||
+            (!all && now < __atomic_load_n(&logger.tap_due, __ATOMIC_RELAXED)))
+                return;
+
+        record = log_make_report(dropped - tapped);
+        if (!record || !__atomic_compare_exchange_n(&logger.tapped, &tapped, dropped, false,
+                                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+                return;
+
+        __atomic_store_n(&logger.tap_due, now + LOG_TAP_PAUSE, __ATOMIC_RELAXED);
+        log_tap(record);
 }
 
 typedef enum PushResult {
@@ -348,6 +384,7 @@ void
 log_flush_counts(void)
 {
         log_push_counts(true);
+        log_tap_dropped(true);
 }
 
 static void *
@@ -381,6 +418,7 @@ log_run(void *unused)
                         ends = false;
                 if (has_room)
                         log_report_dropped();
+                log_tap_dropped(false);
 
                 pthread_mutex_lock(&logger.lock);
                 if (queue->n == 0)

@@ -76,7 +76,8 @@ void log_event(GLogLevelFlags level,
 void log_count_dropped(size_t n);
 
 /* Logs the counts of what was one too many of its subject now, rather than at the end of their
- * intervals: before log_set_tap() takes away what should still have them. Any thread. */
+ * intervals, and tells the tap of what was dropped: before log_set_tap() takes away what should
+ * still have them. Any thread. */
 void log_flush_counts(void);
 
 /* Logs at debug level, whatever level is in force. Any thread. */

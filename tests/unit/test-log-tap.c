@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -214,6 +215,48 @@ test_blocked_sink(void)
         _exit(0);
 }
 
+/* The tap is told of what the sink doesn't take: of each record once, and not at each attempt. */
+static void
+test_dead_sink(void)
+{
+        Tapped tapped = { .n = 0 };
+        guint64 told = 0;
+        unsigned reports = 0;
+
+        if (!g_test_subprocess()) {
+                g_test_trap_subprocess(NULL, 0, 0);
+                g_test_trap_assert_passed();
+                return;
+        }
+
+        g_assert_nonnull(freopen("/dev/full", "w", stderr));
+        tapped.records = g_ptr_array_new_with_free_func(unref);
+        log_start();
+        log_configure(LOG_TARGET_CONSOLE, G_LOG_LEVEL_INFO);
+        log_set_tap(tap, &tapped, G_LOG_LEVEL_INFO);
+        for (unsigned i = 1; i <= 5; i++) {
+                g_info("lost");
+                while (log_get_dropped() < i)
+                        g_usleep(1000);
+        }
+        log_stop();
+        log_flush_counts();
+
+        for (unsigned i = 0; i < tapped.n; i++) {
+                const LogRecord *record = tapped.records->pdata[i];
+                const GLogField *field =
+                        log_field_find(record->fields, record->n_fields, "AGITATOR_DROPPED");
+
+                reports += field != NULL;
+                told += field ? g_ascii_strtoull(field->value, NULL, 10) : 0;
+        }
+        g_assert_cmpuint(log_get_dropped(), ==, 5);
+        g_assert_cmpuint(told, ==, 5);
+        g_assert_cmpuint(reports, <=, 2);
+        g_assert_cmpuint(tapped.n - reports, ==, 5);
+        g_ptr_array_unref(tapped.records);
+}
+
 #define THREADS    4
 #define PER_THREAD 5000
 
@@ -264,6 +307,7 @@ main(int argc, char **argv)
         g_test_add_func("/log-tap/sessions", test_sessions);
         g_test_add_func("/log-tap/debug", test_debug);
         g_test_add_func("/log-tap/blocked-sink", test_blocked_sink);
+        g_test_add_func("/log-tap/dead-sink", test_dead_sink);
         g_test_add_func("/log-tap/taken-away-while-in-use", test_taken_away_while_in_use);
 
         return g_test_run();

@@ -373,7 +373,7 @@ check_threads(bool stop_early)
         for (size_t i = 0; lines[i] && lines[i + 1]; i++)
                 g_assert_true(g_str_has_suffix(lines[i], " warning  always") ||
                               g_str_has_suffix(lines[i], " debug    sometimes") ||
-                              strstr(lines[i], "log records were dropped"));
+                              strstr(lines[i], " dropped: there was no room for "));
         capture_clear(&capture);
 }
 
@@ -584,6 +584,42 @@ test_no_reader(void)
         capture_clear(&capture);
 }
 
+/* What was lost is counted once, however often that could not be told. */
+static void
+test_lost_for_a_while(void)
+{
+        Capture capture;
+        fd_auto int good = -1;
+        fd_auto int full = -1;
+
+        if (!in_child())
+                return;
+
+        capture_start(&capture);
+        good = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+        g_assert_cmpint(dup2(full, STDERR_FILENO), ==, STDERR_FILENO);
+        log_start();
+        for (unsigned i = 1; i <= 3; i++) {
+                g_message("lost");
+                while (log_get_dropped() < i)
+                        g_usleep(1000);
+        }
+
+        g_assert_cmpint(dup2(good, STDERR_FILENO), ==, STDERR_FILENO);
+        fd_clear(&good);
+        g_message("back");
+        log_stop();
+        capture_stop(&capture);
+
+        g_assert_cmpuint(log_get_dropped(), ==, 3);
+        g_assert_cmpuint(count(&capture, "lost"), ==, 0);
+        g_assert_cmpuint(count(&capture, "notice   back"), ==, 1);
+        g_assert_cmpuint(count(&capture, "warning  3 log records were dropped: "), ==, 1);
+        g_assert_cmpuint(count(&capture, "dropped"), ==, 1);
+        capture_clear(&capture);
+}
+
 static void
 test_fatal(void)
 {
@@ -654,6 +690,7 @@ main(int argc, char **argv)
         g_test_add_func("/log/records/one-too-many-is-counted", test_repeated);
         g_test_add_func("/log/stop/does-not-wait-for-ever", test_stop_blocked);
         g_test_add_func("/log/stderr/survives-a-lost-reader", test_no_reader);
+        g_test_add_func("/log/stderr/lost-for-a-while", test_lost_for_a_while);
         g_test_add_func("/log/fatal/written-before-the-end", test_fatal);
         g_test_add_func("/log/journal/stderr-when-there-is-none", test_no_journal);
 
