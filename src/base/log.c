@@ -365,19 +365,14 @@ log_gather(void)
 }
 
 /* Logs how many records were one too many of their subjects, where the time for that has come, or
- * with @all in any case. False when there is no such count. */
-static bool
+ * with @all in any case. */
+static void
 log_push_counts(bool all)
 {
-        bool any = false;
         LogRecord *record;
 
-        while ((record = log_limit_take_count(g_get_monotonic_time(), all))) {
+        while ((record = log_limit_take_count(g_get_monotonic_time(), all)))
                 log_take(record, log_is_wanted(record));
-                any = true;
-        }
-
-        return any;
 }
 
 void
@@ -414,8 +409,7 @@ log_run(void *unused)
                 pthread_mutex_unlock(&logger.lock);
 
                 log_record_unref_all(records);
-                if (log_push_counts(ends))
-                        ends = false;
+                log_push_counts(ends);
                 if (has_room)
                         log_report_dropped();
                 log_tap_dropped(false);
@@ -423,6 +417,8 @@ log_run(void *unused)
                 pthread_mutex_lock(&logger.lock);
                 if (queue->n == 0)
                         pthread_cond_broadcast(&logger.drained);
+                else
+                        ends = false; /* some came while there was no lock */
         }
         __atomic_store_n(&logger.running, false, __ATOMIC_RELAXED);
         pthread_cond_broadcast(&logger.drained);
