@@ -401,7 +401,7 @@ target_on_tick(void *data)
         target_note_places(target, false);
         target->is_settled = true;
         target_note_up(target);
-        has_more = target_report_dropped(target);
+        has_more = target_report_dropped(target) || target->sent < target->out->len;
         if (has_more || (!target->link.is_datagram && syslog_flight_get_n(&target->flight) > 0))
                 deadline_start(&target->tick, target->loop, TICK, target_on_tick, target);
 }

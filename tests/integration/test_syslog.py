@@ -16,7 +16,7 @@ from harness.connection import listen_tcp
 from harness.logserver import (ANSWER, DatagramLogServer, ENTERPRISE, is_session, LogServers,
                                StreamLogServer)
 from harness.proxy import sanitizer
-from harness.waiting import FACTOR, wait_until
+from harness.waiting import FACTOR, TIMEOUT, wait_until
 
 BATCH = 64  # records that are taken out of a queue at once
 STOP_LIMIT = 2  # seconds in which what waits is sent at the end
@@ -333,6 +333,19 @@ class Away(SyslogTest):
         self.proxy.wait_for_log("can't be reached")
         self.make_sessions(200)
         self.check_few(*self.check_drops(self.tcp(port=port), 200))
+
+    def test_the_dropped_are_counted_each_minute_when_a_daemon_hangs(self):
+        path = self.make_path('hangs')
+        hangs = self.keep(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        hangs.bind(path)
+        self.start_with(syslog_group('a', 'unix:' + path, 'Queue=10'))
+        with open('/proc/sys/net/unix/max_dgram_qlen', encoding='ascii') as file:
+            self.make_sessions(int(file.read()))
+        mark = 0
+        for limit in TIMEOUT, TIMEOUT + 60:
+            self.make_sessions(100 + BATCH)
+            mark = 1 + self.proxy.log.wait(re.compile('log server a were dropped: its queue').search,
+                                           'a count of the dropped', mark, limit)
 
     def check_few(self, got, dropped):
         """With Queue=10: of 200 sessions it got those that waited, two of which may have been events,
