@@ -38,6 +38,7 @@ struct Control {
         struct stat stat; /* of the socket in the file system */
         int fd;
         bool has_left;            /* the path is another process's */
+        bool is_missing;          /* as was said */
         guint accepting, pausing; /* ids of sources, one of them 0 */
         GPtrArray *connections;   /* of Connection, the oldest first */
 };
@@ -414,7 +415,7 @@ fail(GError **error, const char *what, const char *path)
 /* Listens at @path under another name first, so that whoever connects to @path finds it either way.
  */
 static bool
-control_listen(Control *control, GError **error)
+control_open(Control *control, GError **error)
 {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         struct stat old;
@@ -472,20 +473,51 @@ control_get_default_path(void)
 }
 
 Control *
-control_new(const char *path, const ControlFuncs *funcs, void *data, GError **error)
+control_new(const char *path, const ControlFuncs *funcs, void *data)
 {
-        g_autoptr(Control) control = g_new0(Control, 1);
+        Control *control = g_new0(Control, 1);
 
         control->funcs = funcs;
         control->data = data;
         control->path = g_strdup(path);
         control->fd = FD_NONE;
         control->connections = g_ptr_array_new();
-        if (!control_listen(control, error))
-                return NULL;
+
+        return control;
+}
+
+bool
+control_listen(Control *control, GError **error)
+{
+        struct stat any;
+
+        if (control->has_left ||
+            (control->fd != FD_NONE && (lstat(control->path, &any) == 0 || errno != ENOENT)))
+                return true;
+
+        g_clear_handle_id(&control->accepting, g_source_remove);
+        fd_clear(&control->fd);
+        if (!control_open(control, error)) {
+                fd_clear(&control->fd);
+                return false;
+        }
 
         control_resume(control);
-        return g_steal_pointer(&control);
+
+        return true;
+}
+
+void
+control_keep(Control *control)
+{
+        g_autoptr(GError) error = NULL;
+
+        if (!control)
+                return;
+
+        if (!control_listen(control, &error) && !control->is_missing)
+                g_warning("no control socket: %s", error->message);
+        control->is_missing = error != NULL;
 }
 
 void

@@ -25,14 +25,20 @@ typedef struct ControlFuncs {
 /* $RUNTIME_DIRECTORY/control; NULL when there is no such directory. */
 char *control_get_default_path(void);
 
-/* Listens at @path, in one step instead of whatever socket was there: a dead one, or that of
+/* One that is to listen at @path. @funcs must outlive it. */
+Control *control_new(const char *path, const ControlFuncs *funcs, void *data);
+
+/* Listens from now on, in one step instead of whatever socket was there: a dead one, or that of
  * another process, which loses its callers to this one from then on. So a successor makes its own
- * while its predecessor still has one, and callers always find either. @funcs must outlive the
- * control. */
-Control *control_new(const char *path, const ControlFuncs *funcs, void *data, GError **error);
+ * while its predecessor still has one, and callers always find either. Nothing happens when it
+ * listens already and its name is there, or after control_leave(). */
+bool control_listen(Control *control, GError **error);
+
+/* The same, to be tried again and again: warns when it can't, once until it can. NULL is fine. */
+void control_keep(Control *control);
 
 /* Fails the calls that are not yet answered; who holds one still answers it, which then only frees
- * it. The socket is removed unless another has been put in its place. */
+ * it. The socket is removed unless another has been put in its place. NULL is fine. */
 void control_free(Control *control);
 
 /* The socket's name is another process's from now on: control_free() leaves it alone. */

@@ -109,6 +109,7 @@ daemon_on_status_timer(void *data)
         Daemon *daemon = data;
 
         ledger_settle(daemon->ledger);
+        control_keep(daemon->control);
         daemon_show_status(daemon);
         if (daemon->is_stopping && g_get_monotonic_time() < daemon->stop_end)
                 notify_extend_timeout(EXTENSION);
@@ -194,14 +195,10 @@ static void
 daemon_open_control(Daemon *daemon)
 {
         g_autofree char *path = control_get_default_path();
-        g_autoptr(GError) error = NULL;
 
-        if (!path)
-                return;
-
-        daemon->control = control_new(path, &control_funcs, daemon, &error);
-        if (!daemon->control)
-                g_warning("no control socket: %s", error->message);
+        if (path)
+                daemon->control = control_new(path, &control_funcs, daemon);
+        control_keep(daemon->control);
 }
 
 /* Every worker has the new settings. */
@@ -458,13 +455,14 @@ daemon_on_upgrade_failed(const char *reason, void *data)
 
         g_free(daemon->upgrade_error);
         daemon->upgrade_error = g_strdup(reason);
+        control_queue_end(&daemon->upgraders, reason);
+        if (daemon->is_stopping)
+                return;
+
         g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MESSAGE_ID", LOG_ID_UPGRADE_FAILED,
                          "MESSAGE", "upgrade failed, this process goes on: %s", reason);
-        control_queue_end(&daemon->upgraders, reason);
         daemon->wants_upgrade |= !control_queue_is_empty(&daemon->upgraders);
-
-        if (!daemon->is_stopping)
-                daemon_end(daemon);
+        daemon_end(daemon);
 }
 
 /* No worker accepts any more: whoever calls from now on is the successor's. */
@@ -476,7 +474,8 @@ daemon_on_left(void *data)
         unsigned sessions = proxy_get_sessions(daemon->proxy);
 
         if (pid == 0) {
-                g_critical("the new process ended when it was to take over");
+                g_critical("nobody has the service: %s", UPGRADE_DIED);
+                control_queue_end(&daemon->upgraders, UPGRADE_DIED);
                 daemon->has_left = true;
                 if (!daemon->is_stopping)
                         daemon_stop(daemon);
@@ -496,13 +495,15 @@ daemon_on_left(void *data)
                          (long)pid, sessions, status_plural(sessions));
 }
 
-/* The successor has the service, and answers on the control socket. */
+/* The successor has the service, and answers on the control socket; or doesn't, for @failure. */
 static void
-daemon_on_served(void *data)
+daemon_on_served(const char *failure, void *data)
 {
         Daemon *daemon = data;
 
-        control_queue_end(&daemon->upgraders, NULL);
+        if (failure)
+                g_critical("nobody has the service: %s", failure);
+        control_queue_end(&daemon->upgraders, failure);
         control_queue_fail(&daemon->upgraders, REPLACED);
         control_queue_fail(&daemon->reloaders, REPLACED);
         daemon->has_left = true;

@@ -122,13 +122,13 @@ upgrade_on_timeout(void *data)
         return G_SOURCE_REMOVE;
 }
 
-/* The successor has said that it serves, or can't be waited for. */
+/* The successor has said that it serves; or it doesn't, for @failure. */
 static void
-upgrade_end(Upgrade *upgrade)
+upgrade_end(Upgrade *upgrade, const char *failure)
 {
         g_clear_handle_id(&upgrade->timer, g_source_remove);
         upgrade->state = UPGRADE_SERVED;
-        upgrade->funcs->served(upgrade->data);
+        upgrade->funcs->served(failure, upgrade->data);
 }
 
 static gboolean
@@ -137,7 +137,7 @@ upgrade_on_serve_timeout(void *data)
         Upgrade *upgrade = data;
 
         upgrade->timer = 0;
-        upgrade_end(upgrade);
+        upgrade_end(upgrade, "the new process has not begun to serve");
 
         return G_SOURCE_REMOVE;
 }
@@ -152,7 +152,7 @@ upgrade_on_end(Upgrade *upgrade)
         }
 
         if (upgrade->state == UPGRADE_LEFT)
-                upgrade_end(upgrade);
+                upgrade_end(upgrade, UPGRADE_DIED);
         upgrade->funcs->bereft(upgrade->data);
 }
 
@@ -168,7 +168,7 @@ upgrade_on_message(HandoverMessage message, const char *text, void *data)
                 break;
         case HANDOVER_SERVING:
                 if (upgrade->state == UPGRADE_LEFT)
-                        upgrade_end(upgrade);
+                        upgrade_end(upgrade, NULL);
                 break;
         case HANDOVER_FAILED:
                 g_free(upgrade->failure);

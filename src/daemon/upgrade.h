@@ -15,12 +15,15 @@
 typedef struct Upgrade Upgrade;
 
 typedef struct UpgradeFuncs {
-        void (*ready)(void *data);                      /* the successor accepts */
-        void (*served)(void *data);                     /* ... and has the service, or is gone */
-        void (*failed)(const char *reason, void *data); /* this attempt; another can be made */
-        void (*told)(bool to_cut, void *data);          /* by the successor: to stop, or to cut */
+        void (*ready)(void *data);                       /* the successor accepts */
+        void (*served)(const char *failure, void *data); /* ... and has the service; or doesn't */
+        void (*failed)(const char *reason, void *data);  /* this attempt; another can be made */
+        void (*told)(bool to_cut, void *data);           /* by the successor: to stop, or to cut */
         void (*bereft)(void *data); /* the successor, whose service it was, has died */
 } UpgradeFuncs;
+
+/* Why a successor doesn't have the service that it was given. */
+#define UPGRADE_DIED "the new process ended when it was to take over"
 
 /* @config: the configuration file, NULL for the default. All it is given must outlive it. */
 Upgrade *upgrade_new(const char *config,

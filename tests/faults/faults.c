@@ -9,7 +9,7 @@
  * A rule names a site, a thread by the beginning of its name, and for sockets which side they are
  * connected to: accepted (the client's) or connected (the server's). Of the calls that fit, the
  * first `after` pass, and the next `times` fail with `error`, or if that is 0, are given no more
- * than `length` bytes.
+ * than `length` bytes. At EOWNERDEAD the process ends there.
  *
  * EAGAIN is a promise of the kernel that an event follows, and so is a read that brings less than
  * was asked for (epoll(7)). So whoever meets one of them here has his watch renewed, which brings
@@ -23,6 +23,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -59,6 +60,7 @@ typedef enum Site {
         SITE_GETADDRINFO,
         SITE_MALLOC,
         SITE_TRY_MALLOC,
+        SITE_RENAME,
 } Site;
 
 typedef enum Side {
@@ -190,6 +192,8 @@ fail(int fd)
 {
         int error = faults.rule->error;
 
+        if (error == EOWNERDEAD)
+                _exit(9);
         if (error == EAGAIN)
                 renew_watch(fd);
         if (fd >= 0 && (error == ECONNRESET || error == EPIPE))
@@ -321,6 +325,12 @@ int
 shutdown(int fd, int how)
 {
         return faults_hit(SITE_SHUTDOWN, side_of(fd)) ? fail(-1) : REAL(shutdown)(fd, how);
+}
+
+int
+rename(const char *from, const char *to)
+{
+        return faults_hit(SITE_RENAME, SIDE_ANY) ? fail(-1) : REAL(rename)(from, to);
 }
 
 int

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import unittest
 
-from harness.case import Config, IntegrationTest, route_group, server_group
+from harness.case import Config, group, IntegrationTest, route_group, server_group
 from harness.proxy import Adopted, run_program
 from harness.tap import main
 from harness.waiting import TIMEOUT, wait_until
@@ -344,6 +344,23 @@ class Control(IntegrationTest):
             sock.close()
         self.proxy.wait_descriptors(before + 5)
         self.assert_reloads()
+
+    def test_socket_that_was_removed_is_made_anew(self):
+        self.start()
+        os.unlink(self.path)
+        wait_until(lambda: os.path.exists(self.path), 'the control socket', pause=0.05)
+        self.assert_reloads()
+
+    def test_socket_whose_folder_comes_later(self):
+        folder = self.make_path('later')
+        self.start_proxy(group('Answer', 'a'), route_group('all', '*', [], 'Answer=a'),
+                         environment={'RUNTIME_DIRECTORY': folder})
+        self.proxy.wait_for_log('no control socket: .*No such file')
+        self.proxy.first_descriptors += 1
+        os.mkdir(folder)
+        path = os.path.join(folder, 'control')
+        wait_until(lambda: os.path.exists(path), 'the control socket', pause=0.05)
+        self.assert_reloads(path=path)
 
     def test_no_socket_is_no_reason_not_to_start(self):
         self.start()

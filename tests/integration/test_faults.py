@@ -11,8 +11,10 @@ one in the proxy. The last test prints what came of what as a table (data/doc/ro
 
 import collections
 import errno
+import os
 import signal
 import ssl
+import subprocess
 import sys
 import unittest
 
@@ -22,7 +24,7 @@ from harness.connection import is_refused, refusing_authority, RESET
 from harness.faults import Faults, FOR_EVER, NAME
 from harness.proxy import Adopted, sanitizer
 from harness.tls_case import TlsTest
-from harness.waiting import wait_until
+from harness.waiting import TIMEOUT, wait_until
 
 Fault = collections.namedtuple('Fault', 'site side error length')
 
@@ -503,6 +505,42 @@ class Upgrade(Control):
             self.try_control(rule, self.upgrade, self.check_process, 4)
         self.assert_ends(*self.held)
         self.assertEqual(self.upgrade(), 'upgraded')
+
+
+class TakeOver(Faulty):
+    """The control socket, which a new process makes once it has the service."""
+
+    def setUp(self):
+        super().setUp()
+        Adopted.adopt_all()
+        self.path = self.make_path('control')
+        environment = {**self.faults.environment(), 'RUNTIME_DIRECTORY': os.path.dirname(self.path)}
+        self.start_proxy(server_group('one', self.make_server().address),
+                         route_group('all', '*', 'one'), environment=environment)
+
+    def ask(self, verb):
+        """agitatorctl's exit status and what it complained of."""
+        run = subprocess.run([os.environ['AGITATORCTL'], verb, '--socket=' + self.path], check=False,
+                             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding='utf-8',
+                             timeout=TIMEOUT)
+        return run.returncode, run.stderr
+
+    def test_death_of_the_new_process(self):
+        self.faults.arm('rename', errno.EOWNERDEAD, thread='agitator')
+        status, error = self.ask('upgrade')
+        self.assertEqual(status, 1)
+        self.assertIn('the new process ended when it was to take over', error)
+        self.proxy.wait_for_log('critical nobody has the service: the new process ended')
+        self.proxy.expected_status = 1
+        self.assertEqual(self.proxy.wait_exit(), 1)
+
+    def test_socket_that_comes_later(self):
+        self.faults.arm('rename', errno.ENOSPC, times=2, thread='agitator')
+        self.proxy.upgrade()
+        self.proxy.wait_for_log('no control socket: .*No space left')
+        wait_until(lambda: self.ask('reload') == (0, ''), 'the control socket', pause=0.1)
+        self.assertEqual(self.faults.disarm(), 2)
+        self.assertEqual(sum('no control socket' in line for line in self.proxy.log.items), 1)
 
 
 class WholeTable(unittest.TestCase):

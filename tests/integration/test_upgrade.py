@@ -243,15 +243,37 @@ class Upgrade(IntegrationTest):
         self.replace('#!/bin/sh\nexit 1\n')
         self.assert_upgrade_fails('ended before it was ready')
 
-    def test_program_that_is_never_ready(self):
+    def replace_by_one_that_hangs(self, command='', **options):
+        """Returns what gives its number, as soon as it runs."""
         Adopted.adopt_all()
-        self.start_replaceable()
+        self.start_replaceable(**options)
         started = self.make_path('started')
-        self.replace("#!/bin/sh\ntrap '' TERM\necho $$ >%s\nexec sleep 300 </dev/null\n" % started)
+        self.replace('#!/bin/sh\n%s\necho $$ >%s.new\nmv %s.new %s\nexec sleep 300 </dev/null\n'
+                     % (command, started, started, started))
+
+        def get_number():
+            wait_until(lambda: os.path.exists(started), 'the new process', pause=0.01)
+            with open(started, encoding='ascii') as file:
+                return int(file.read())
+
+        return get_number
+
+    def test_program_that_is_never_ready(self):
+        get_number = self.replace_by_one_that_hangs("trap '' TERM")
         self.assert_upgrade_fails('not ready within 15 s')
-        with open(started, encoding='ascii') as file:
-            hung = Adopted(int(file.read()))
-        self.assertEqual(hung.wait(), -signal.SIGKILL, 'it was left alone')
+        self.assertEqual(Adopted(get_number()).wait(), -signal.SIGKILL, 'it was left alone')
+
+    def test_stop_while_the_new_process_starts(self):
+        """That is no failure of the upgrade."""
+        get_number = self.replace_by_one_that_hangs(proxy=['StopTimeout=2s'])
+        held = self.open_session(self.server)[0]
+        self.proxy.signal(signal.SIGUSR2)
+        number = get_number()
+        self.proxy.signal(signal.SIGTERM)
+        self.assertEqual(held.read_to_end(), b'FAILURE\n')  # later than the end of the attempt
+        self.assertEqual(self.proxy.wait_exit(), 0)
+        self.assertNotIn('upgrade failed', self.proxy.log_text())
+        self.assertEqual(Adopted(number).wait(), -signal.SIGTERM, 'it was left alone')
 
     def test_listener_that_can_t_be_opened(self):
         taken = self.make_socket()

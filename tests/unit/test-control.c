@@ -50,8 +50,9 @@ static Control *
 daemon_make_control(Daemon *daemon)
 {
         g_autoptr(GError) error = NULL;
-        Control *control = control_new(daemon->path, &funcs, daemon, &error);
+        Control *control = control_new(daemon->path, &funcs, daemon);
 
+        g_assert_true(control_listen(control, &error));
         g_assert_no_error(error);
         return control;
 }
@@ -199,9 +200,10 @@ static void
 assert_new_fails(const Daemon *daemon, const char *path, int code, const char *part)
 {
         g_autoptr(GError) error = NULL;
-        g_autoptr(Control) control = control_new(path, &funcs, NULL, &error);
+        Control *control = control_new(path, &funcs, NULL);
 
-        g_assert_null(control);
+        g_assert_false(control_listen(control, &error));
+        control_free(control);
         g_assert_error(error, G_IO_ERROR, code);
         g_assert_nonnull(strstr(error->message, path));
         g_assert_nonnull(strstr(error->message, part));

@@ -14,7 +14,7 @@ NAME = 'here.test'
 # In the order of the library's.
 SITES = ['none', 'accept4', 'socket', 'connect', 'send', 'sendmsg', 'recv', 'epoll_ctl',
          'epoll_wait', 'setsockopt', 'shutdown', 'eventfd', 'pthread_create', 'fork', 'execve',
-         'getaddrinfo', 'malloc', 'g_try_malloc']
+         'getaddrinfo', 'malloc', 'g_try_malloc', 'rename']
 SIDES = ['', 'client', 'server']
 
 LAYOUT = struct.Struct('=IIIiIIIII16s')
@@ -42,7 +42,7 @@ class Faults:
 
     def arm(self, site, error=0, length=0, side='', after=0, times=1, thread='worker'):
         """Of the calls that fit the first `after` pass, and `times` fail with `error`, or have no
-        more than `length` bytes."""
+        more than `length` bytes; at EOWNERDEAD the process ends."""
         self.disarm()
         rest = LAYOUT.pack(MAGIC, 0, SIDES.index(side), error, length, after, times, 0, 0,
                            thread.encode())
