@@ -51,14 +51,27 @@ def write_stdout(data):
         file.write(data)
 
 
-def write_new(path, data, mode=None):
-    """To a file that must not be there; whole, or there is none."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def take_after(fd, old):
+    """Gives the open file the owner, group and permissions of the one at the path `old`."""
+    given, wanted = os.fstat(fd), os.stat(old)
+    if (given.st_uid, given.st_gid) != (wanted.st_uid, wanted.st_gid):
+        try:
+            os.fchown(fd, wanted.st_uid, wanted.st_gid)
+        except OSError as error:
+            raise OSError(error.errno, _("Its owner and group can't be kept, so it stays as it is"),
+                          old) from None
+    os.fchmod(fd, stat.S_IMODE(wanted.st_mode))
+
+
+def write_new(path, data, old=None):
+    """To a file that must not be there; whole, or there is none. It takes after `old`."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
+                 0o666 if old is None else 0o600)
     try:
         with open(fd, 'wb') as file:
+            if old is not None:
+                take_after(fd, old)
             file.write(data)
-            if mode is not None:
-                os.fchmod(fd, mode)
             file.flush()
             os.fsync(fd)
     except BaseException:
@@ -68,13 +81,12 @@ def write_new(path, data, mode=None):
 
 def replace(path, data):
     """In one step: whoever reads the file meanwhile has the old one or the new one."""
-    target, mode = os.path.realpath(path), None
-    if os.path.exists(target):
-        if not os.path.isfile(target):
-            raise OSError(errno.EINVAL, _('This is not a regular file'), path)
-        mode = stat.S_IMODE(os.stat(target).st_mode)
+    target = os.path.realpath(path)
+    old = target if os.path.exists(target) else None
+    if old and not os.path.isfile(old):
+        raise OSError(errno.EINVAL, _('This is not a regular file'), path)
     new = f'{target}.{os.getpid()}.new'
-    write_new(new, data, mode)
+    write_new(new, data, old)
     try:
         os.rename(new, target)
     except BaseException:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """agitator-import: its command line, its files, its language, and the TOML library it takes."""
 
+import ctypes
 import os
 import re
 import stat
@@ -17,6 +18,9 @@ from harness.proxy import run_program
 from harness.waiting import TIMEOUT
 
 GOOD = LISTEN + ROUTE
+
+NOBODY = 65534
+PR_CAPBSET_DROP, CAP_CHOWN = 24, 0
 
 # Stands for Python's tomllib, which it hides.
 HIDE = 'raise ImportError("hidden by a test")\n'
@@ -39,6 +43,11 @@ def make_catalog(messages):
             data += pair[column] + b'\0'
     head = struct.pack('<7I', 0x950412de, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 28)
     return head + b''.join(table) + data
+
+
+def lose_chown():
+    """What is executed next can't give files away, not even as root."""
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_CHOWN)
 
 
 class Command(ImportTest):
@@ -130,6 +139,31 @@ class Command(ImportTest):
         new = self.make_path('other.conf')
         self.assertEqual(run_import('-', '-fo', new, data=GOOD.encode()).returncode, 0)
         self.assertEqual(sorted(os.listdir(self.make_path(''))), ['link', 'new.conf', 'other.conf'])
+
+    @unittest.skipIf(os.geteuid() != 0, 'only root can give files away')
+    def test_owner_and_group_stay(self):
+        path = self.write('mine', 'new.conf')
+        for user, group, mode in ((NOBODY, NOBODY, 0o640), (0, NOBODY, 0o600), (NOBODY, 0, 0o2755)):
+            os.chown(path, user, group)
+            os.chmod(path, mode)
+            self.assert_said(run_import('-', '-fo', path, data=GOOD.encode()), 0, '')
+            now = os.stat(path)
+            self.assertEqual((now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)), (user, group, mode))
+
+    @unittest.skipIf(os.geteuid() != 0, 'only root can give files away')
+    def test_owner_or_group_that_can_not_be_kept(self):
+        path = self.write('mine', 'new.conf')
+        for user, group in ((NOBODY, NOBODY), (NOBODY, 0), (0, NOBODY)):
+            os.chown(path, user, group)
+            run = run_import('-', '-fo', path, data=GOOD.encode(), preexec_fn=lose_chown)
+            self.assert_said(run, 1, f"agitator-import: {path}: Its owner and group can't be kept, so it "
+                                     'stays as it is\n')
+            now = os.stat(path)
+            self.assertEqual((self.read(path), now.st_uid, now.st_gid), ('mine', user, group))
+        self.assertEqual(os.listdir(self.make_path('')), ['new.conf'])
+        os.chown(path, 0, 0)
+        run = run_import('-', '-fo', path, data=GOOD.encode(), preexec_fn=lose_chown)
+        self.assert_said(run, 0, '')
 
     def test_file_onto_itself(self):
         """It is read whole before anything is written."""
