@@ -51,6 +51,9 @@ def judge_host(text):
         return None, _('This is neither an address nor a host name')
     if len(text) > HOST_MAX:
         return None, _('The host name is too long: {max} characters at most').format(max=HOST_MAX)
+    if text == 'unix':
+        return None, _("unix: begins the path of a socket here: write the host's address, or UNIX, which "
+                       'is the same name')
     return None, None
 
 

@@ -252,6 +252,7 @@ class Import(ImportTest):
                 ({'addr': '"h.example.com"'}, 'h.example.com', 'h.example.com:4573'),
                 ({'addr': '"h"', 'port': 0}, 'h', 'h:4573'),
                 ({'addr': '"h_1"', 'port': 65535}, 'h_1-65535', 'h_1:65535'),
+                ({'addr': '"UNIX"'}, 'UNIX', 'UNIX:4573'), ({'addr': '"unix."'}, 'unix.', 'unix.:4573'),
                 ({'addr': '"192.0.2.1"'}, '192.0.2.1', '192.0.2.1:4573'),
                 ({'addr': '"[::1]"', 'port': 7}, 'ip6-1-7', '[::1]:7'),
                 ({'addr': '"[::ffff:192.0.2.1]"'}, 'ip6-ffff-192.0.2.1', '192.0.2.1:4573'),

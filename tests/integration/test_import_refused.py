@@ -71,6 +71,8 @@ ADDRESSES = [
     ('4573', LISTENS[7][1]), ('b\u00fccher.example', LISTENS[7][1]), ('a b', LISTENS[7][1]),
     ('a\\nb', LISTENS[7][1]), ('h\\u0000', LISTENS[7][1]),
     ('a' * 254, 'The host name is too long: 253 characters at most'),
+    ('unix', "unix: begins the path of a socket here: write the host's address, or UNIX, which is the same "
+             'name'),
 ]
 
 PATHS = [
