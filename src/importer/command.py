@@ -116,6 +116,8 @@ def parse_arguments(arguments, version):
     options = parser.parse_args(arguments)
     if options.force and options.output is None:
         parser.error(_('--force goes with --output'))
+    if options.output == '':
+        parser.error(_('--output is empty'))
     return options
 
 
@@ -147,7 +149,8 @@ def run(options, version):
             file=show_file(error.filename)))
         return EXIT_REFUSED
     except OSError as error:
-        complain(f'agitator-import: {show_file(error.filename or "-")}: {error.strerror}')
+        file = '-' if error.filename is None else show_file(error.filename)
+        complain(f'agitator-import: {file}: {error.strerror}')
         return EXIT_REFUSED
     if left_out:
         complain(ngettext('agitator-import: {n} route of {all} is left out; a comment says why',

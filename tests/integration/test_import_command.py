@@ -81,6 +81,10 @@ class Command(ImportTest):
             run = run_import(*arguments)
             self.assertEqual((run.returncode, run.stdout), (2, b''), arguments)
             self.assertIn('usage: agitator-import', run.stderr.decode())
+        for arguments in (('-o', ''), ('--output=',), ('-f', '--output', '')):
+            run = run_import(*arguments, 'a')
+            self.assertEqual((run.returncode, run.stdout), (2, b''), arguments)
+            self.assertIn('agitator-import: error: --output is empty\n', run.stderr.decode())
 
     # Input
 
@@ -89,7 +93,7 @@ class Command(ImportTest):
         self.assert_said(run_import(missing), 1, f'agitator-import: {missing}: No such file or directory\n')
         folder = self.make_path('')
         self.assert_said(run_import(folder), 1, f'agitator-import: {folder}: Is a directory\n')
-        self.assertEqual(run_import('').returncode, 1)
+        self.assert_said(run_import(''), 1, 'agitator-import: : No such file or directory\n')
         self.assertEqual(run_import('a\nb').stderr.decode(),
                          'agitator-import: a\\u000ab: No such file or directory\n')
 
