@@ -150,16 +150,16 @@ call_execute(Call *call, size_t length)
                 call_send(call, "HANGUP\n", NULL);
 }
 
-/* Waits for more from the server. False when the time is up. */
-static bool
+/* Waits for more from the server, until the deadline. */
+static void
 call_read(Call *call)
 {
         char data[8192];
         g_autoptr(GError) error = NULL;
         gssize n;
 
-        if (!call_wait(call, G_IO_IN, &error))
-                return false;
+        if (!call_wait(call, G_IO_IN, NULL))
+                return;
 
         n = g_socket_receive(call->socket, data, sizeof(data), NULL, &error);
         if (n > 0) {
@@ -171,34 +171,42 @@ call_read(Call *call)
                 transcript_note(_("the server broke the connection: %s"), error->message);
                 call->ended = true;
         }
-
-        return true;
 }
 
-/* From the end of the environment to the last HANGUP. */
+static void
+call_hang_up(Call *call)
+{
+        transcript_note(_("the time is up: the caller hangs up"));
+        call->deadline = g_get_monotonic_time() + AFTER_HANGUP;
+        if (!channel_is_hung_up(call->channel))
+                call_send(call, "HANGUP\n", NULL);
+        channel_hang_up(call->channel);
+}
+
+/* From the end of the environment to the last HANGUP. The time is looked at in each turn, since a
+ * server that sends without waiting never has us wait either. */
 static void
 call_talk(Call *call)
 {
         bool impatient = false;
 
         while (!channel_has_failed(call->channel)) {
+                bool is_late = !call->ended && g_get_monotonic_time() >= call->deadline;
                 size_t length = call_get_line_length(call);
 
-                if (length > 0) {
+                if (is_late && impatient) {
+                        transcript_note(_("the server goes on after the hang-up"));
+                        break;
+                }
+                if (is_late) {
+                        impatient = true;
+                        call_hang_up(call);
+                } else if (length > 0) {
                         call_execute(call, length);
                 } else if (call->ended) {
                         break;
-                } else if (!call_read(call)) {
-                        if (impatient) {
-                                transcript_note(_("the server goes on after the hang-up"));
-                                break;
-                        }
-                        impatient = true;
-                        transcript_note(_("the time is up: the caller hangs up"));
-                        call->deadline = g_get_monotonic_time() + AFTER_HANGUP;
-                        if (!channel_is_hung_up(call->channel))
-                                call_send(call, "HANGUP\n", NULL);
-                        channel_hang_up(call->channel);
+                } else {
+                        call_read(call);
                 }
         }
 

@@ -5,6 +5,8 @@
 import os
 import socket
 import subprocess
+import threading
+import time
 import unittest
 
 from harness.connection import listen_tcp
@@ -175,6 +177,23 @@ class CtlTest(unittest.TestCase):
 
         result, session = self.call(behave, '--timeout', '0.2')
         self.assertEqual(seen, [b'HANGUP\n'])
+        self.assert_ended(result, 'HANGUP', 1)
+
+    def test_server_that_sends_without_waiting_is_hung_up_on(self):
+        def behave(session):
+            session.read_environment()
+            reader = threading.Thread(target=session.read_to_end)
+            reader.start()
+            try:
+                while True:
+                    session.send(b'NOOP\n' * 100000)
+            except OSError:
+                reader.join()  # agitatorctl has ended
+
+        before = time.monotonic()
+        result, session = self.call(behave, '--timeout', '0.2', '--quiet')
+        self.assertGreaterEqual(time.monotonic() - before, 2.2)
+        self.assertIn(b'HANGUP\n', session.received)
         self.assert_ended(result, 'HANGUP', 1)
 
     def test_refused_connection(self):
