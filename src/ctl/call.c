@@ -30,6 +30,7 @@
 #define CONNECT_TIMEOUT 2 /* seconds for each address */
 #define RETRY_INTERVAL  (50 * G_TIME_SPAN_MILLISECOND)
 #define DEFAULT_TIMEOUT 30.0
+#define SECONDS_MAX     G_MAXINT
 #define AFTER_HANGUP    (2 * G_TIME_SPAN_SECOND)
 
 typedef struct CallOptions {
@@ -349,7 +350,7 @@ channel_apply_options(Channel *channel, const CallOptions *options, GError **err
 static bool
 seconds_are_sane(double seconds)
 {
-        return seconds >= 0 && seconds <= G_MAXINT; /* false for what is no number, too */
+        return seconds >= 0 && seconds <= SECONDS_MAX; /* false for what is no number, too */
 }
 
 static bool
@@ -392,7 +393,7 @@ call_options_parse(CallOptions *options, int *argc, char ***argv, GError **error
         }
         if (!seconds_are_sane(options->timeout) || !seconds_are_sane(options->retry)) {
                 g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                            _("SECONDS should be 0 or more"));
+                            _("SECONDS should be from 0 to %d"), SECONDS_MAX);
                 return false;
         }
 

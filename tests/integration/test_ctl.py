@@ -228,6 +228,13 @@ class CtlTest(unittest.TestCase):
             self.assertEqual((result.returncode, result.stdout), (2, ''), arguments)
             self.assertIn('agitatorctl', result.stderr, arguments)
 
+    def test_seconds_out_of_range(self):
+        for option in '--timeout', '--retry':
+            for seconds in '-1', '1e10', 'inf', 'nan':
+                result = run('call', 'agi://h/', f'{option}={seconds}')
+                self.assertEqual((result.returncode, result.stderr), (
+                    2, 'agitatorctl call: SECONDS should be from 0 to 2147483647\n'), seconds)
+
     def test_help_and_version(self):
         for arguments in (('--help',), ('help',), ('help', 'call'), ('call', '--help')):
             result = run(*arguments)
