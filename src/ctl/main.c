@@ -81,28 +81,34 @@ main_context_new(gboolean *version)
         return context;
 }
 
+static void
+help_print(void)
+{
+        gboolean version = FALSE;
+        g_autoptr(GOptionContext) context = NULL;
+        g_autofree char *text = NULL;
+
+        g_set_prgname("agitatorctl");
+        context = main_context_new(&version);
+        text = g_option_context_get_help(context, TRUE, NULL);
+        fputs(text, stdout);
+}
+
 static int
 help_run(int argc, char **argv)
 {
         g_autofree char *option = g_strdup("--help");
+        char *name = argc > 1 ? argv[1] : argv[0]; /* help itself when none is named */
+        char *verb_argv[] = { name, option, NULL };
+        const Verb *verb = verb_find(name);
 
-        if (argc < 2) {
-                gboolean version = FALSE;
-                g_autoptr(GOptionContext) context = NULL;
-                g_autofree char *text = NULL;
+        if (!verb)
+                return verb_unknown(name);
+        if (verb->run != help_run)
+                return verb_run(verb, 2, verb_argv);
 
-                g_set_prgname("agitatorctl");
-                context = main_context_new(&version);
-                text = g_option_context_get_help(context, TRUE, NULL);
-                fputs(text, stdout);
-                return EXIT_SUCCESS;
-        } else {
-                const Verb *verb = verb_find(argv[1]);
-                char *verb_argv[] = { argv[1], option, NULL };
-
-                return verb && verb->run != help_run ? verb_run(verb, 2, verb_argv)
-                                                     : verb_unknown(argv[1]);
-        }
+        help_print();
+        return EXIT_SUCCESS;
 }
 
 int

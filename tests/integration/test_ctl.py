@@ -240,6 +240,8 @@ class CtlTest(unittest.TestCase):
             result = run(*arguments)
             self.assertEqual((result.returncode, result.stderr), (0, ''), arguments)
             self.assertIn('Usage:', result.stdout)
+        for arguments in (('help',), ('help', 'help')):
+            self.assertEqual(run(*arguments).stdout, run('--help').stdout)
         self.assertRegex(run('--version').stdout, r'^agitatorctl \d')
 
 
