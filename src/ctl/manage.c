@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <gio/gio.h>
 #include <glib.h>
@@ -47,16 +48,28 @@ parse_socket(int *argc, char ***argv, const char *summary, GError **error)
         return path ? g_steal_pointer(&path) : g_strdup(DEFAULT_SOCKET);
 }
 
-/* What GLib says of a missing socket is right and helps nobody. */
+/* What GLib says of a missing socket, or of one that turns us away, is right and helps nobody. */
 static void
 explain_connect_error(GError **error, const char *path)
 {
+        bool is_closed = g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE) ||
+                         g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+
         if (g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
-            g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED))
+            g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED)) {
                 g_prefix_error(error, _("agitator is not running, or not with this socket: %s: "),
                                path);
-        else
+        } else if (is_closed && geteuid() != 0) {
+                g_clear_error(error);
+                g_set_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
+                            _("%s: agitator closed the connection: only root and the user that it "
+                              "runs as may do this"),
+                            path);
+        } else if (is_closed) {
+                g_prefix_error(error, _("agitator ended, or closed the connection: "));
+        } else {
                 g_prefix_error(error, "%s: ", path);
+        }
 }
 
 static bool
