@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
 #include "daemon/settings-file.h"
@@ -114,6 +115,7 @@ main(int argc, char **argv)
         int status;
 
         fd_open_standard();
+        output_check_at_exit();
         /* NOLINTBEGIN(concurrency-mt-unsafe): there is no other thread yet */
         setlocale(LC_ALL, "");
         setlocale(LC_NUMERIC, "C"); /* programs read the numbers, in the log too */
@@ -129,13 +131,6 @@ main(int argc, char **argv)
 
         status = run(&options);
         options_clear(&options);
-
-        /* What was printed in part only, as on a full disk, is no success. */
-        errno = 0;
-        if (fflush(stdout) != 0 || ferror(stdout)) {
-                fprintf(stderr, "agitator: %s\n", g_strerror(errno ? errno : EIO));
-                status = EXIT_FAILURE;
-        }
 
         return status;
 }

@@ -13,6 +13,7 @@
 #include <glib/gi18n.h>
 
 #include "base/fd.h"
+#include "base/output.h"
 #include "ctl/call.h"
 #include "ctl/manage.h"
 
@@ -120,6 +121,7 @@ main(int argc, char **argv)
         const Verb *verb;
 
         fd_open_standard();
+        output_check_at_exit();
         setlocale(LC_ALL, ""); /* NOLINT(concurrency-mt-unsafe): there is no other thread yet */
         bindtextdomain(GETTEXT_PACKAGE, LOCALEDIR);
         bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");

@@ -171,6 +171,10 @@ class Configuration(IntegrationTest):
                 result = run_program('--config=' + path, option, stdout=full)
             self.assertEqual(result.returncode, 1, option)
             self.assertEqual(result.stderr, 'agitator: No space left on device\n')
+        with open('/dev/full', 'w', encoding='utf-8') as full:
+            result = run_program('--help', stdout=full)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, '^agitator: .+\n$')  # GLib has forgotten the reason
 
     def test_version(self):
         result = run_program('--version')

@@ -21,10 +21,10 @@ ENVIRONMENT = [
     'agi_extension', 'agi_priority', 'agi_enhanced', 'agi_accountcode', 'agi_threadid']
 
 
-def run(*arguments, locale='C.UTF-8'):
-    return subprocess.run([os.environ['AGITATORCTL'], *arguments], stdin=subprocess.DEVNULL,
-                          env=dict(os.environ, LC_ALL=locale, LANGUAGE=''), capture_output=True, timeout=TIMEOUT,
-                          check=False, encoding='utf-8')
+def run(*arguments, locale='C.UTF-8', stdout=subprocess.PIPE):
+    return subprocess.run([os.environ['AGITATORCTL'], *arguments], stdin=subprocess.DEVNULL, stdout=stdout,
+                          stderr=subprocess.PIPE, env=dict(os.environ, LC_ALL=locale, LANGUAGE=''),
+                          timeout=TIMEOUT, check=False, encoding='utf-8')
 
 
 class CtlTest(unittest.TestCase):
@@ -243,6 +243,25 @@ class CtlTest(unittest.TestCase):
         for arguments in (('help',), ('help', 'help')):
             self.assertEqual(run(*arguments).stdout, run('--help').stdout)
         self.assertRegex(run('--version').stdout, r'^agitatorctl \d')
+
+    def test_output_that_cannot_be_written_is_no_success(self):
+        def behave(session):
+            session.read_environment()
+            session.end()
+
+        with open('/dev/full', 'w', encoding='utf-8') as full:
+            for arguments in ('--version',), ('help',):
+                result = run(*arguments, stdout=full)
+                self.assertEqual(result.returncode, 1, arguments)
+                self.assertEqual(result.stderr, 'agitatorctl: No space left on device\n')
+            for arguments in ('--help',), ('help', 'call'), ('call', '--help'):
+                result = run(*arguments, stdout=full)
+                self.assertEqual(result.returncode, 1, arguments)
+                self.assertRegex(result.stderr, '^agitatorctl.*: .+\n$')  # GLib has forgotten the reason
+            for options in (), ('--quiet',):
+                result = self.call(behave, *options, stdout=full)[0]
+                self.assertEqual((result.returncode, result.stderr),
+                                 (1, 'agitatorctl call: No space left on device\n'))
 
 
 if __name__ == '__main__':
