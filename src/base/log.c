@@ -51,13 +51,13 @@ typedef struct Log {
         int sessions;    /* atomic */
         int tap_level;   /* atomic; 0 when there is no tap */
         guint64 dropped; /* atomic */
-        guint64 tapped;  /* atomic: how many of them the tap was told of */
-        gint64 tap_due;  /* atomic: when it may be told again */
 
         /* On cache lines apart from what every session reads. */
-        pthread_mutex_t tap_lock __attribute__((aligned(64))); /* of these two */
+        pthread_mutex_t tap_lock __attribute__((aligned(64))); /* of these four */
         LogTap tap;
         void *tap_data;
+        guint64 tapped; /* how many of the dropped it was told of */
+        gint64 tap_due; /* when it may be told again */
 
         pthread_mutex_t lock __attribute__((aligned(64))); /* of all that follows */
         pthread_cond_t wanted, drained;
@@ -65,6 +65,7 @@ typedef struct Log {
         bool running;  /* the thread will come for what is queued; atomic too */
         bool sleeping; /* it waits to be woken */
         bool stopping;
+        bool detached; /* the thread, which a stop has not waited for */
 
         pthread_t thread;
         guint64 reported; /* the thread's own: how many of the dropped it has written of */
@@ -250,20 +251,33 @@ log_tap_dropped(bool all)
 {
         gint64 now = g_get_monotonic_time();
         guint64 dropped = log_get_dropped();
-        guint64 tapped = __atomic_load_n(&logger.tapped, __ATOMIC_RELAXED);
-        g_autoptr(LogRecord) record = NULL;
 
-        if (dropped <= tapped || !log_taps(G_LOG_LEVEL_WARNING) ||
-            (!all && now < __atomic_load_n(&logger.tap_due, __ATOMIC_RELAXED)))
-                return;
+        pthread_mutex_lock(&logger.tap_lock);
+        if (dropped > logger.tapped && log_taps(G_LOG_LEVEL_WARNING) &&
+            (all || now >= logger.tap_due)) {
+                g_autoptr(LogRecord) record = log_make_report(dropped - logger.tapped);
 
-        record = log_make_report(dropped - tapped);
-        if (!record || !__atomic_compare_exchange_n(&logger.tapped, &tapped, dropped, false,
-                                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-                return;
+                logger.tap_due = now + LOG_TAP_PAUSE;
+                if (record) {
+                        logger.tap(logger.tap_data, record);
+                        logger.tapped = dropped;
+                }
+        }
+        pthread_mutex_unlock(&logger.tap_lock);
+}
 
-        __atomic_store_n(&logger.tap_due, now + LOG_TAP_PAUSE, __ATOMIC_RELAXED);
-        log_tap(record);
+/* When there will be something to tell the tap; G_MAXINT64: not yet. */
+static gint64
+log_get_tap_due(void)
+{
+        gint64 due = G_MAXINT64;
+
+        pthread_mutex_lock(&logger.tap_lock);
+        if (log_get_dropped() > logger.tapped && log_taps(G_LOG_LEVEL_WARNING))
+                due = logger.tap_due;
+        pthread_mutex_unlock(&logger.tap_lock);
+
+        return due;
 }
 
 typedef enum PushResult {
@@ -333,7 +347,7 @@ log_take(LogRecord *record, bool wanted)
 static void
 log_sleep(void)
 {
-        gint64 due = log_limit_get_due();
+        gint64 due = MIN(log_limit_get_due(), log_get_tap_due());
         const struct timespec until = {
                 .tv_sec = due / G_USEC_PER_SEC,
                 .tv_nsec = due % G_USEC_PER_SEC * 1000,
@@ -636,6 +650,8 @@ void
 log_set_tap(LogTap func, void *data, GLogLevelFlags level)
 {
         pthread_mutex_lock(&logger.tap_lock);
+        if (!logger.tap)
+                logger.tapped = log_get_dropped(); /* what it wasn't there for */
         logger.tap = func;
         logger.tap_data = data;
         __atomic_store_n(&logger.tap_level, func ? (int)level : 0, __ATOMIC_RELAXED);
@@ -645,7 +661,7 @@ log_set_tap(LogTap func, void *data, GLogLevelFlags level)
 void
 log_stop(void)
 {
-        bool ended;
+        bool is_first;
 
         pthread_mutex_lock(&logger.lock);
         if (!logger.running) {
@@ -656,13 +672,14 @@ log_stop(void)
         logger.sleeping = false;
         pthread_cond_signal(&logger.wanted);
         log_wait(true);
-        ended = !logger.running;
+        is_first = !logger.detached;
+        logger.detached |= logger.running;
         pthread_mutex_unlock(&logger.lock);
 
         /* A thread that still waits for its sink is left to it until the process ends. */
-        if (ended)
+        if (is_first && !logger.detached)
                 pthread_join(logger.thread, NULL);
-        else
+        else if (is_first)
                 pthread_detach(logger.thread);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <gio/gio.h>
@@ -54,12 +55,14 @@ explain_connect_error(GError **error, const char *path)
 {
         bool is_closed = g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE) ||
                          g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        struct stat socket;
 
         if (g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
             g_error_matches(*error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED)) {
                 g_prefix_error(error, _("agitator is not running, or not with this socket: %s: "),
                                path);
-        } else if (is_closed && geteuid() != 0) {
+        } else if (is_closed && geteuid() != 0 && stat(path, &socket) == 0 &&
+                   socket.st_uid != geteuid()) {
                 g_clear_error(error);
                 g_set_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED,
                             _("%s: agitator closed the connection: only root and the user that it "

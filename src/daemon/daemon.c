@@ -308,7 +308,9 @@ static bool
 daemon_take_call(Daemon *daemon, ControlQueue *queue, ControlCall *call)
 {
         if (daemon->is_stopping || daemon->is_leaving) {
-                control_call_fail(call, daemon->is_stopping ? STOPPING : REPLACED);
+                control_call_fail(call, daemon->is_stopping                      ? STOPPING
+                                        : upgrade_has_successor(daemon->upgrade) ? REPLACED
+                                                                                 : UPGRADE_DIED);
                 return false;
         }
         control_queue_add(queue, call);
@@ -474,7 +476,7 @@ daemon_on_left(void *data)
         unsigned sessions = proxy_get_sessions(daemon->proxy);
 
         if (pid == 0) {
-                g_critical("nobody has the service: %s", UPGRADE_DIED);
+                g_critical("%s", UPGRADE_DIED);
                 control_queue_end(&daemon->upgraders, UPGRADE_DIED);
                 daemon->has_left = true;
                 if (!daemon->is_stopping)
@@ -502,10 +504,10 @@ daemon_on_served(const char *failure, void *data)
         Daemon *daemon = data;
 
         if (failure)
-                g_critical("nobody has the service: %s", failure);
+                g_critical("%s", failure);
         control_queue_end(&daemon->upgraders, failure);
-        control_queue_fail(&daemon->upgraders, REPLACED);
-        control_queue_fail(&daemon->reloaders, REPLACED);
+        control_queue_fail(&daemon->upgraders, failure ?: REPLACED);
+        control_queue_fail(&daemon->reloaders, failure ?: REPLACED);
         daemon->has_left = true;
         daemon_check_end(daemon);
 }
@@ -588,28 +590,18 @@ daemon_on_predecessor(HandoverMessage message, const char *text, void *data)
 {
         Daemon *daemon = data;
 
-        switch (message) {
-        case HANDOVER_GO:
-                if (!daemon->has_service)
-                        daemon_take_service(daemon);
-                break;
-        case HANDOVER_END:
-                g_clear_pointer(&daemon->predecessor, predecessor_free);
-                ledger_settle(daemon->ledger);
-                if (!daemon->has_service && !daemon->is_stopping) {
-                        g_warning("the process before this one has ended, or gave up");
-                        daemon_stop(daemon);
-                }
-                daemon_check_end(daemon);
-                break;
-        case HANDOVER_READY:
-        case HANDOVER_SERVING:
-        case HANDOVER_FAILED:
-        case HANDOVER_STOP:
-        case HANDOVER_CUT:
-        case HANDOVER_NOTHING:
-                break;
+        if (message == HANDOVER_GO && !daemon->has_service)
+                daemon_take_service(daemon);
+        if (message != HANDOVER_END)
+                return;
+
+        g_clear_pointer(&daemon->predecessor, predecessor_free);
+        ledger_settle(daemon->ledger);
+        if (!daemon->has_service && !daemon->is_stopping) {
+                g_warning("the process before this one has ended, or gave up");
+                daemon_stop(daemon);
         }
+        daemon_check_end(daemon);
 }
 
 static bool

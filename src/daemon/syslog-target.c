@@ -67,7 +67,6 @@ struct SyslogTarget {
         Deadline tick;   /* of an open connection */
         Deadline rest, pause, limit;
         unsigned end_ticks;
-
         SyslogFlight flight;
         GString *out;
         size_t sent; /* of it */
@@ -84,6 +83,7 @@ struct SyslogTarget {
 
 static void target_begin(SyslogTarget *target);
 static void target_run(void *data);
+static void target_on_tick(void *data);
 
 static void
 target_note_down(SyslogTarget *target)
@@ -386,10 +386,16 @@ target_fill(SyslogTarget *target)
 }
 
 static void
+target_start_tick(SyslogTarget *target)
+{
+        if (!target->tick.loop)
+                deadline_start(&target->tick, target->loop, TICK, target_on_tick, target);
+}
+
+static void
 target_on_tick(void *data)
 {
         SyslogTarget *target = data;
-        bool has_more;
 
         if (syslog_link_has_places(&target->link) &&
             syslog_socket_is_dead(target->link.stream.fd)) {
@@ -401,9 +407,9 @@ target_on_tick(void *data)
         target_note_places(target, false);
         target->is_settled = true;
         target_note_up(target);
-        has_more = target_report_dropped(target) || target->sent < target->out->len;
-        if (has_more || (!target->link.is_datagram && syslog_flight_get_n(&target->flight) > 0))
-                deadline_start(&target->tick, target->loop, TICK, target_on_tick, target);
+        if (target_report_dropped(target) || target->sent < target->out->len ||
+            (!target->link.is_datagram && syslog_flight_get_n(&target->flight) > 0))
+                target_start_tick(target);
 }
 
 static void
@@ -453,8 +459,7 @@ target_note_taken(SyslogTarget *target)
         syslog_link_note_taken(&target->link);
         target->was_there = true;
         target->state = TARGET_OPEN;
-        if (!target->tick.loop)
-                deadline_start(&target->tick, target->loop, TICK, target_on_tick, target);
+        target_start_tick(target);
 }
 
 /* The datagram will never fit. */
@@ -540,11 +545,12 @@ target_run(void *data)
                                 target_restart(target);
                         else if (target->is_ending)
                                 target_finish(target);
-                        else if (target_report_dropped(target) && !target->tick.loop)
-                                deadline_start(&target->tick, target->loop, TICK, target_on_tick,
-                                               target);
+                        else if (target_report_dropped(target))
+                                target_start_tick(target);
                         return;
                 }
+                if (result == STREAM_WAIT && target->state == TARGET_OPEN)
+                        target_start_tick(target);
         }
 
         if (result != STREAM_WAIT)

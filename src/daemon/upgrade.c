@@ -137,7 +137,7 @@ upgrade_on_serve_timeout(void *data)
         Upgrade *upgrade = data;
 
         upgrade->timer = 0;
-        upgrade_end(upgrade, "the new process has not begun to serve");
+        upgrade_end(upgrade, "the new process has not said that it serves: see whether it does");
 
         return G_SOURCE_REMOVE;
 }

@@ -23,7 +23,7 @@ typedef struct UpgradeFuncs {
 } UpgradeFuncs;
 
 /* Why a successor doesn't have the service that it was given. */
-#define UPGRADE_DIED "the new process ended when it was to take over"
+#define UPGRADE_DIED "nobody has the service: the new process ended when it was to take over"
 
 /* @config: the configuration file, NULL for the default. All it is given must outlive it. */
 Upgrade *upgrade_new(const char *config,

@@ -515,7 +515,8 @@ class TakeOver(Faulty):
         Adopted.adopt_all()
         self.path = self.make_path('control')
         environment = {**self.faults.environment(), 'RUNTIME_DIRECTORY': os.path.dirname(self.path)}
-        self.start_proxy(server_group('one', self.make_server().address),
+        self.server = self.make_server(None)
+        self.start_proxy(server_group('one', self.server.address),
                          route_group('all', '*', 'one'), environment=environment)
 
     def ask(self, verb):
@@ -526,16 +527,21 @@ class TakeOver(Faulty):
         return run.returncode, run.stderr
 
     def test_death_of_the_new_process(self):
-        self.faults.arm('rename', errno.EOWNERDEAD, thread='agitator')
-        status, error = self.ask('upgrade')
-        self.assertEqual(status, 1)
-        self.assertIn('the new process ended when it was to take over', error)
+        """The old one finishes its sessions, and tells everybody."""
+        held = self.open_session(self.server)
+        self.faults.arm('rename', errno.EOWNERDEAD, thread='')
+        for verb in 'upgrade', 'reload', 'upgrade':
+            status, error = self.ask(verb)
+            self.assertEqual(status, 1)
+            self.assertIn('the new process ended when it was to take over', error)
         self.proxy.wait_for_log('critical nobody has the service: the new process ended')
+        self.assert_relayed(*held)
+        self.assert_ends(*held)
         self.proxy.expected_status = 1
         self.assertEqual(self.proxy.wait_exit(), 1)
 
     def test_socket_that_comes_later(self):
-        self.faults.arm('rename', errno.ENOSPC, times=2, thread='agitator')
+        self.faults.arm('rename', errno.ENOSPC, times=2, thread='')
         self.proxy.upgrade()
         self.proxy.wait_for_log('no control socket: .*No space left')
         wait_until(lambda: self.ask('reload') == (0, ''), 'the control socket', pause=0.1)

@@ -338,14 +338,18 @@ class Away(SyslogTest):
         path = self.make_path('hangs')
         hangs = self.keep(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         hangs.bind(path)
-        self.start_with(syslog_group('a', 'unix:' + path, 'Queue=10'))
+        self.start_with(syslog_group('a', 'unix:' + path, 'Queue=10'),
+                        environment={'WATCHDOG_USEC': '1000000'})
         with open('/proc/sys/net/unix/max_dgram_qlen', encoding='ascii') as file:
             self.make_sessions(int(file.read()))
+        mark = self.proxy.notices.mark()
+        for _ in range(5):  # two seconds and more without a word
+            mark = 1 + self.proxy.notices.wait(lambda line: line == 'WATCHDOG=1', 'half a second', mark)
+        counted = re.compile(r'log server a w\w+ dropped: its queue').search
         mark = 0
-        for limit in TIMEOUT, TIMEOUT + 60:
+        for _ in range(2):
             self.make_sessions(100 + BATCH)
-            mark = 1 + self.proxy.log.wait(re.compile('log server a were dropped: its queue').search,
-                                           'a count of the dropped', mark, limit)
+            mark = 1 + self.proxy.log.wait(counted, 'a count of the dropped', mark, TIMEOUT + 60)
 
     def check_few(self, got, dropped):
         """With Queue=10: of 200 sessions it got those that waited, two of which may have been events,
