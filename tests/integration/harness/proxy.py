@@ -156,7 +156,7 @@ class Proxy:
             self.reader.join(TIMEOUT)
             raise AssertionError('never READY=1; the log:\n' + self.log_text()) from None
         # It has its descriptors only when it has done what comes after that message, too.
-        wait_until(lambda: self.main_thread_state() not in 'RD', 'the main thread to have done all')
+        wait_until(self.main_thread_rest, 'the main thread to have done all')
         return place
 
     def wait_notice(self, pattern, start=0):
@@ -256,17 +256,31 @@ class Proxy:
             fields = file.read().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
-    def main_thread_state(self):
-        """A letter of proc(5); X when there is no such process."""
+    def main_thread_rest(self):
+        """None while it runs; else what stays the same as long as it doesn't."""
         try:
-            with open('/proc/%d/task/%d/stat' % (self.process.pid, self.process.pid),
-                      encoding='ascii') as file:
-                return file.read().rpartition(')')[2].split()[0]
+            with open('/proc/%d/task/%d/status' % (self.process.pid, self.process.pid),
+                      encoding='ascii', errors='replace') as file:
+                status = file.read()
         except FileNotFoundError:
-            return 'X'
+            return 'no such process'
+        if re.search(r'^State:\s*[RD]', status, re.M):
+            return None
+        return re.findall(r'ctxt_switches:\s*(\d+)', status)
 
     def descriptors(self):
-        return len(os.listdir('/proc/%d/fd' % self.process.pid))
+        """How many there are when the main thread does nothing: to notify the service manager it
+        closes one for a moment."""
+        count = 0
+
+        def count_at_rest():
+            nonlocal count
+            before = self.main_thread_rest()
+            count = len(os.listdir('/proc/%d/fd' % self.process.pid))
+            return before and before == self.main_thread_rest()
+
+        wait_until(count_at_rest, 'the main thread to do nothing')
+        return count
 
     def is_launched(self):
         """True once the process runs the program, and no longer what prepares it."""
